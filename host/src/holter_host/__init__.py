@@ -1,0 +1,1 @@
+"""holter: convert, prove, deploy and watch ECG models on Holter devices."""

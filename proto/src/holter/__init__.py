@@ -1,0 +1,1 @@
+"""The contract between Holter devices and hosts: the wire and the model file."""
