@@ -1,0 +1,202 @@
+"""Every setting of holterd: one flat table, whose keys are the flags too.
+
+A key of holterd.toml and its flag are the same word (`reference_volts`, `--reference-volts`); a
+flag wins over the file, the file over the default.
+
+Errors:
+    ConfigError: a key is unknown, a value of the wrong type or out of range, or two settings
+    exclude each other. The sentence names the file and the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+from .frontend import FULL_SCALE_COUNTS
+from .samples import Channel
+
+SIMULATIONS = ("sinus", "bigeminy", "atrial", "noise", "leads-off")
+INPUTS = ("A0", "A1", "A2", "A3")
+RUNTIMES = ("auto", "litert", "tflite")
+SPEED_MAX = 0.0
+MAX_RATE_HZ = 4000.0
+
+
+def _setting(default: Any, text: str, metavar: str = "") -> Any:
+    return dataclasses.field(default=default, metadata={"help": text, "metavar": metavar})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings, checked."""
+
+    listen: tuple[str, ...] = _setting(
+        ("127.0.0.1:50051",), "address to serve: HOST:PORT or unix:PATH; may be several", "ADDRESS"
+    )
+    insecure: bool = _setting(False, "serve addresses other than loopback, without encryption")
+    data_dir: str = _setting("", "directory of the log and the models", "DIR")
+    retention_hours: float = _setting(168.0, "how long the log keeps what it has", "HOURS")
+    commit_interval: float = _setting(
+        1.0, "seconds between two writes of the log: what a power cut may lose", "SECONDS"
+    )
+    simulate: str = _setting("", f"sample a simulated ECG: {', '.join(SIMULATIONS)}", "KIND")
+    seed: int = _setting(0, "seed of the simulated ECG", "N")
+    replay: str = _setting("", "sample a WFDB record, by its path without an extension", "RECORD")
+    replay_leads: tuple[str, ...] = _setting(
+        (), "names of the record's leads to replay; default MLII, else the first", "NAMES"
+    )
+    loop: bool = _setting(False, "start a replayed record again when it is over")
+    speed: str = _setting("1", "how much faster than real time to simulate or replay, or max", "X")
+    bus: int = _setting(1, "number N of the I2C bus /dev/i2c-N", "N")
+    address: int = _setting(0x48, "I2C address of the PCF8591, 0x48 to 0x4f", "ADDRESS")
+    inputs: tuple[str, ...] = _setting(
+        ("A0",), "inputs of the converter that are channels, of A0,A1,A2,A3", "NAMES"
+    )
+    rate: float = _setting(360.0, "frames a second", "HZ")
+    oversampling: int = _setting(1, "conversions that are averaged for one count, 1 to 16", "M")
+    reference_volts: float = _setting(3.3, "Vref of the converter, in volts", "VOLTS")
+    gain: float = _setting(1100.0, "gain of the front end, volts for a volt", "GAIN")
+    baseline_volts: float = _setting(1.65, "volts at the converter for 0 mV of ECG", "VOLTS")
+    runtime: str = _setting("auto", f"TFLite runtime: {', '.join(RUNTIMES)}", "NAME")
+    max_model_mib: float = _setting(64.0, "size of the largest model that is taken, in MiB", "MIB")
+    model_memory_mib: float = _setting(256.0, "memory that a model may use, in MiB", "MIB")
+    model_timeout: float = _setting(30.0, "seconds that loading a model may take", "SECONDS")
+    child_launcher: tuple[str, ...] = _setting(
+        (), "words put before the command of each child process (for emulators)", "WORDS"
+    )
+    clock: str = _setting("monotonic", "for tests: lockstep:PATH lets a test release each tick")
+    log_level: str = _setting("info", "debug, info, warning or error", "LEVEL")
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            ConfigError: one is out of range, or two exclude each other.
+        """
+        _require(bool(self.listen), "listen", self.listen, "at least one address")
+        _require(self.simulate in ("", *SIMULATIONS), "simulate", self.simulate, SIMULATIONS)
+        if self.simulate and self.replay:
+            raise ConfigError("simulate and replay exclude each other: choose one source")
+        if not self.simulated and self.speed_factor != 1:
+            raise ConfigError("speed is for --simulate and --replay: a chip has its own time")
+        _require(0 <= self.bus < 1000, "bus", self.bus, "0 to 999")
+        _require(0x48 <= self.address <= 0x4F, "address", f"{self.address:#x}", "0x48 to 0x4f")
+        inputs = bool(self.inputs) and set(self.inputs) <= set(INPUTS)
+        inputs = inputs and len(set(self.inputs)) == len(self.inputs)
+        _require(inputs, "inputs", ",".join(self.inputs), "some of A0,A1,A2,A3, each once")
+        _require(0 < self.rate <= MAX_RATE_HZ, "rate", self.rate, f"above 0, to {MAX_RATE_HZ:g}")
+        _require(1 <= self.oversampling <= 16, "oversampling", self.oversampling, "1 to 16")
+        for key in ("reference_volts", "gain", "retention_hours", "commit_interval"):
+            _require(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
+        for key in ("max_model_mib", "model_memory_mib", "model_timeout"):
+            _require(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
+        _require(self.runtime in RUNTIMES, "runtime", self.runtime, RUNTIMES)
+        levels = ("debug", "info", "warning", "error")
+        _require(self.log_level in levels, "log_level", self.log_level, levels)
+        clock = self.clock == "monotonic" or self.clock.startswith("lockstep:")
+        _require(clock, "clock", self.clock, "monotonic or lockstep:PATH")
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the source is no chip."""
+        return bool(self.simulate or self.replay)
+
+    @property
+    def speed_factor(self) -> float:
+        """The speed as a number; SPEED_MAX (0) for max.
+
+        Raises:
+            ConfigError: it is neither a number above 0 nor max.
+        """
+        if self.speed == "max":
+            return SPEED_MAX
+        try:
+            speed = float(self.speed)
+        except ValueError:
+            speed = math.nan
+        _require(0 < speed < 1e6, "speed", self.speed, "a number above 0, or max")
+        return speed
+
+    def channel(self, name: str) -> Channel:
+        """The channel of one input, with this config's maps."""
+        return Channel(
+            name=name,
+            volts_per_count=self.reference_volts / FULL_SCALE_COUNTS,
+            gain=self.gain,
+            baseline_volts=self.baseline_volts,
+        )
+
+
+def load_config(path: Path | None, flags: dict[str, Any]) -> Config:
+    """Put together the file, if there is one, and the flags, which win.
+
+    Args:
+        path: holterd.toml, or None.
+        flags: values by key, only those that were given; text where it comes from a command line.
+
+    Raises:
+        ConfigError: as the module says.
+    """
+    values = _read(path) if path else {}
+    where = f"{path}: " if path else ""
+    fields = {field.name: field for field in dataclasses.fields(Config)}
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"{where}unknown key {key!r}; the keys are {', '.join(fields)}")
+    try:
+        return Config(
+            **{k: _typed(fields[k], v) for k, v in values.items()}
+            | {k: _typed(fields[k], v) for k, v in flags.items()}
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{where}{error}", **error.facts) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Bring a value of a file or a command line to the type of the default."""
+    default = field.default
+    try:
+        if isinstance(default, tuple):
+            return tuple(value.split(",")) if isinstance(value, str) else _texts(value)
+        if isinstance(default, bool):
+            return {True: True, False: False}[value]
+        if isinstance(default, int):
+            return int(value, 0) if isinstance(value, str) else _same(int, value)
+        if isinstance(default, float):
+            return float(value) if isinstance(value, str) else _same(float, value)
+        return str(value) if field.name == "speed" else _same(str, value)
+    except (ValueError, TypeError, KeyError) as error:
+        kind = "list of texts" if isinstance(default, tuple) else type(default).__name__
+        raise ConfigError(f"{field.name} is {value!r}, not a {kind}", key=field.name) from error
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(_same(str, value) for value in values)
+
+
+def _same(kind: type, value: Any) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError
+    return value
+
+
+def _require(good: bool, key: str, value: object, allowed: object) -> None:
+    if not good:
+        text = ", ".join(allowed) if isinstance(allowed, tuple) else allowed
+        raise ConfigError(f"{key} is {value!r}; it must be {text}", key=key)

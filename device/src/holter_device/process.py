@@ -1,0 +1,114 @@
+"""The parent's end of a child process: start it, talk to it in frames, see it end.
+
+Children are started from the event loop's thread, which must be the main one (a child dies with the
+thread that made it). The environment is inherited, so that LD_PRELOAD reaches them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from .children import FRAME, MAX_PAYLOAD
+from .errors import DeviceError
+
+
+class ChildEndedError(DeviceError):
+    """Error raised when a child ends while something is awaited from it.
+
+    Attributes:
+        returncode: its exit status; -N where signal N ended it.
+    """
+
+    def __init__(self, name: str, returncode: int) -> None:
+        super().__init__(f"the {name} process {ending(returncode)}", returncode=returncode)
+        self.returncode = returncode
+
+
+class Child:
+    """One running child; made by `start`."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.name = name
+        self._process = process
+        self._stdin = process.stdin
+        self._stdout = process.stdout
+
+    @classmethod
+    async def start(cls, name: str, *arguments: str, launcher: Sequence[str] = ()) -> Child:
+        """Start `holter_device.children.<name>` with these arguments after the parent's pid."""
+        process = await asyncio.create_subprocess_exec(
+            *launcher,
+            sys.executable,
+            "-m",
+            f"holter_device.children.{name}",
+            str(os.getpid()),
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=2**18,
+        )
+        return cls(name, process)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    async def send(self, kind: int, payload: bytes = b"") -> None:
+        """Send one frame.
+
+        Raises:
+            ChildEndedError: it has ended.
+        """
+        try:
+            self._stdin.write(FRAME.pack(len(payload), kind) + payload)
+            await self._stdin.drain()
+        except OSError as error:
+            raise ChildEndedError(self.name, await self._process.wait()) from error
+
+    async def receive(self) -> tuple[int, bytes]:
+        """Receive one frame as (kind, payload).
+
+        Raises:
+            ChildEndedError: it has ended, or wrote what is no frame.
+        """
+        try:
+            length, kind = FRAME.unpack(await self._stdout.readexactly(FRAME.size))
+            if length > MAX_PAYLOAD:
+                self._process.kill()
+                raise ChildEndedError(self.name, await self._process.wait())
+            return kind, await self._stdout.readexactly(length)
+        except asyncio.IncompleteReadError as error:
+            raise ChildEndedError(self.name, await self._process.wait()) from error
+
+    async def stop(self, grace_seconds: float = 2.0) -> int:
+        """Close its stdin, wait, then kill. Returns its exit status; safe to repeat."""
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        try:
+            return await asyncio.wait_for(self._process.wait(), grace_seconds)
+        except TimeoutError:
+            return await self.kill()
+
+    async def kill(self) -> int:
+        """End it at once. Returns its exit status; safe to repeat."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._stdin.close()
+        return await self._process.wait()
+
+
+def ending(returncode: int) -> str:
+    """How a process ended, in words: "was ended by SIGSEGV", "ended with status 3"."""
+    if returncode >= 0:
+        return f"ended with status {returncode}"
+    with contextlib.suppress(ValueError):
+        return f"was ended by {signal.Signals(-returncode).name}"
+    return f"was ended by signal {-returncode}"
