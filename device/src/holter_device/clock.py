@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import os
 import socket
 import struct
 import time
@@ -176,6 +175,6 @@ def make_clock(text: str) -> Clock:
 
 def boot_id() -> str:
     """Identity of this boot: two sessions with the same one share a monotonic clock."""
-    return (
-        _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else f"pid1-{os.stat('/proc/1').st_ino}"
-    )
+    if _BOOT_ID.exists():
+        return _BOOT_ID.read_text().strip()
+    return f"init-{Path('/proc/1').stat().st_ctime_ns}"

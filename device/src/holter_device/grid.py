@@ -1,4 +1,4 @@
-"""The grid of sample times, and why a frame of it may be missing. Nothing heavy is imported here."""
+"""The grid of sample times, and why a frame of it may be missing; imports nothing heavy."""
 
 from __future__ import annotations
 
