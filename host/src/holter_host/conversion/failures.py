@@ -1,0 +1,60 @@
+"""What TensorFlow's exceptions mean to the one who asked for a conversion.
+
+The table was read off real failures of TensorFlow 2.15 to 2.21, whose own texts name neither the
+file nor the remedy.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from holter_host.errors import BadInputError, ConversionError, HolterError
+
+_RESAVE: Final = "export the model again and copy the whole directory."
+
+# (type's name or "", words in the text, the sentence after the path); the first that fits counts.
+_LOADING: Final = (
+    ("", "SavedModel file does not exist", "is not a SavedModel: it holds no saved_model.pb."),
+    ("", "Cannot parse file", f"has a saved_model.pb that is damaged; {_RESAVE}"),
+    ("", "there are 0 MetaGraphs", f"has a saved_model.pb that is empty or damaged; {_RESAVE}"),
+    ("", "TensorSliceReader", f"lacks its weights in variables/; {_RESAVE}"),
+    ("", "Read less bytes", f"has weights in variables/ that are cut short; {_RESAVE}"),
+    ("", "Checksum does not match", f"has weights in variables/ that are damaged; {_RESAVE}"),
+    ("DataLossError", "", f"has weights in variables/ that are damaged; {_RESAVE}"),
+    ("NotFoundError", "variables", f"lacks its weights in variables/; {_RESAVE}"),
+)
+_OPS: Final = re.compile(r"^\s*(?:Flex|Custom) ops: (.+)$", re.MULTILINE)
+_REFUSED_OP: Final = re.compile(r"'(tf\.\w+)' op is neither a custom op nor a flex op")
+
+
+def loading_failure(error: Exception, path: Path) -> HolterError:
+    """The error for a SavedModel at `path` that TensorFlow could not load."""
+    text = str(error)
+    for kind, words, sentence in _LOADING:
+        if kind in ("", type(error).__name__) and words in text:
+            return BadInputError(f"{path} {sentence}")
+    return BadInputError(f"TensorFlow cannot load {path}: {_first_line(error)}")
+
+
+def conversion_failure(error: Exception, path: Path) -> HolterError:
+    """The error for a SavedModel at `path` that loaded, but that one route could not convert."""
+    if isinstance(error, HolterError):
+        return error
+    text = str(error)
+    ops = sorted(
+        {op.strip() for found in _OPS.findall(text) for op in found.split(",")}
+        | {op.removeprefix("tf.") for op in _REFUSED_OP.findall(text)}
+    )
+    if ops:
+        return ConversionError(
+            f"{path} uses {', '.join(ops)}, which no light runtime has; build the model without."
+        )
+    return ConversionError(f"TensorFlow cannot convert {path}: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = lines[0] if lines else "no reason given"
+    return f"{type(error).__name__}: {first[:300]}"

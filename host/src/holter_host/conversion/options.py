@@ -1,0 +1,151 @@
+"""What a user may say of a model: the keys of model.toml, which are also the command's flags.
+
+Every key may be left out; what is left out is read from the model or has a default:
+
+    name          the SavedModel's directory, or the one above it
+    version       1
+    rate_hz       360
+    window        the input's shape (must be said where the time axis is free)
+    hop           the window: no overlap
+    channels      the device's first channel
+    unit          millivolts
+    normalize     none
+    labels        class_0, class_1, …
+    signature     serving_default, or the only one
+    input, output the only one
+    input_shape   the input's shape with batch 1 and the free axis taken from the window
+    layout        channels_last, unless the shape says otherwise
+    score_kind    probabilities where all golden scores lie in 0 to 1, else logits
+    tolerance     1e-3
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, TypeGuard, get_args
+
+from holter.spec import Layout, ModelSpec, ScoreKind, SpecError, Unit
+from holter_host.errors import BadInputError
+
+Normalize = Literal["none", "zscore", "minmax"]
+NORMALIZATIONS: Final[tuple[Normalize, ...]] = get_args(Normalize)
+OPTIONS_NAME: Final = "model.toml"
+DEFAULT_RATE_HZ: Final = 360.0
+DEFAULT_SIGNATURE: Final = "serving_default"
+DEFAULT_UNIT: Final[Unit] = "millivolts"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionOptions:
+    """What the user said of a model; None where nothing was said. The module lists the defaults.
+
+    Attributes:
+        normalize: what the graph does with a window, in the model's unit, before the SavedModel.
+        (all others): as in `holter.spec.ModelSpec`; `input`, `output` and `signature` are the
+            names in the SavedModel.
+
+    Raises:
+        BadInputError: a value is of the wrong type or out of range.
+    """
+
+    name: str | None = None
+    version: int | None = None
+    rate_hz: float | None = None
+    window: int | None = None
+    hop: int | None = None
+    channels: tuple[str, ...] | None = None
+    unit: Unit | None = None
+    normalize: Normalize | None = None
+    labels: tuple[str, ...] | None = None
+    signature: str | None = None
+    input: str | None = None
+    output: str | None = None
+    input_shape: tuple[int, ...] | None = None
+    layout: Layout | None = None
+    score_kind: ScoreKind | None = None
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check each value that was given by the rules of `ModelSpec`."""
+        if self.normalize is not None and self.normalize not in NORMALIZATIONS:
+            raise BadInputError(
+                f"normalize is {self.normalize!r}, not one of {', '.join(NORMALIZATIONS)}."
+            )
+        given = self.given()
+        given.pop("normalize", None)
+        try:
+            ModelSpec(**{**self._stand_ins(), **given})
+        except SpecError as error:
+            raise BadInputError(f"{error}.") from error
+
+    def _stand_ins(self) -> dict[str, Any]:
+        """Values that agree with what was said, for the keys of a spec that were not."""
+        channel_count = max(1, len(self.channels)) if isinstance(self.channels, tuple) else 1
+        window = self.window
+        if window is None and _is_shape(self.input_shape):
+            window = math.prod(self.input_shape) // channel_count
+        elif window is None:
+            window = self.hop if isinstance(self.hop, int) and self.hop > 0 else 1
+        values = window * channel_count if isinstance(window, int) else 1
+        names = dict.fromkeys(("name", "input", "output"), "-")
+        sizes = {"window": window, "hop": 1, "input_shape": (1, values)}
+        others = {"labels": ("-",), "rate_hz": DEFAULT_RATE_HZ, "unit": DEFAULT_UNIT}
+        return {**names, **sizes, **others}
+
+    def given(self) -> dict[str, Any]:
+        """The values that were said, by key."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def over(self, other: ConversionOptions) -> ConversionOptions:
+        """These options, and those of `other` where nothing was said."""
+        values: dict[str, Any] = {**other.given(), **self.given()}
+        return ConversionOptions(**values)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ConversionOptions:
+        """Make options from their keys, lists for tuples.
+
+        Raises:
+            BadInputError: an unknown key, or a bad value.
+        """
+        keys = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in keys:
+                raise BadInputError(f"unknown key {key!r}; the keys are {', '.join(keys)}.")
+        taken: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**taken)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> ConversionOptions:
+        """Read a model.toml.
+
+        Raises:
+            BadInputError: it cannot be read, is not TOML, has an unknown key or a bad value.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadInputError(f"Cannot read {path}: {error.strerror or error}.") from error
+        except ValueError as error:
+            raise BadInputError(f"{path} is not TOML: {error}.") from error
+        try:
+            return cls.from_dict(values)
+        except BadInputError as error:
+            raise BadInputError(f"{path}: {error}") from error
+
+
+def find_options(model: Path) -> Path | None:
+    """The model.toml of a model: inside it where it is a directory, else beside it, else None."""
+    places = [model, model.absolute().parent] if model.is_dir() else [model.absolute().parent]
+    return next((p / OPTIONS_NAME for p in places if (p / OPTIONS_NAME).is_file()), None)
+
+
+def _is_shape(value: object) -> TypeGuard[tuple[int, ...]]:
+    return isinstance(value, tuple) and bool(value) and all(isinstance(n, int) for n in value)

@@ -1,0 +1,151 @@
+"""Runs the conversion child and turns its answers, or its death, into results and errors."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+from holter_host.errors import BadInputError, ConversionError, HolterError
+
+Progress = Callable[[str], None]
+
+_COMMAND: Final = (sys.executable, "-P", "-m", "holter_host.conversion.child")
+
+
+class Converter:
+    """A process of its own for TensorFlow, started at the first request and usable for many.
+
+    TensorFlow takes seconds to import, writes to the terminal as it likes, and can die by a signal:
+    here that costs one request and one sentence. Use as a context manager; not from two threads.
+
+    Args:
+        log_file: where TensorFlow's own words go; a temporary file where it is None.
+        command: the child's command line, `holter_host.conversion.child` unless a test says else.
+    """
+
+    def __init__(
+        self,
+        *,
+        log_file: str | os.PathLike[str] | None = None,
+        command: tuple[str, ...] = _COMMAND,
+    ) -> None:
+        self._command = command
+        self._log_path = log_file
+        self._process: subprocess.Popen[str] | None = None
+        self._log: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child, whatever it does."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with contextlib.suppress(BrokenPipeError), process:
+                process.wait()
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
+
+    def run(self, request: Mapping[str, Any], progress: Progress | None = None) -> str:
+        """Have one request done; `progress` is given each stage's sentence as it begins.
+
+        Returns:
+            What TensorFlow wrote meanwhile.
+
+        Raises:
+            BadInputError: what was given cannot be used.
+            ConversionError: the conversion failed, or the child died; its log is attached.
+        """
+        process = self._started()
+        log_start = os.fstat(self._log_file().fileno()).st_size
+        stage = "starting"
+        try:
+            _send(process, request)
+            for line in process.stdout or ():
+                answer = json.loads(line)
+                if "progress" not in answer:
+                    return self._finished(answer, log_start)
+                stage = answer["progress"]
+                if progress is not None:
+                    progress(stage)
+        except BaseException as error:
+            if not isinstance(error, HolterError):
+                self.close()
+            raise
+        code = process.wait()
+        log = self._log_since(log_start)
+        self.close()
+        raise ConversionError(_death(code, stage), log)
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            self._log = _open_log(self._log_path)
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                encoding="utf-8",
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+            )
+        return self._process
+
+    def _finished(self, answer: dict[str, Any], log_start: int) -> str:
+        log = self._log_since(log_start)
+        error = answer.get("error")
+        if error is None:
+            return log
+        if error["kind"] == "bad_input":
+            raise BadInputError(error["message"])
+        raise ConversionError(error["message"], log)
+
+    def _log_file(self) -> IO[bytes]:
+        assert self._log is not None
+        return self._log
+
+    def _log_since(self, start: int) -> str:
+        file = self._log_file().fileno()
+        return os.pread(file, os.fstat(file).st_size - start, start).decode(errors="replace")
+
+
+def _open_log(path: str | os.PathLike[str] | None) -> IO[bytes]:
+    if path is None:
+        return tempfile.TemporaryFile()
+    try:
+        return Path(path).open("w+b")
+    except OSError as error:
+        raise BadInputError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def _send(process: subprocess.Popen[str], request: Mapping[str, Any]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # then stdout ends at once, and `_death` says why
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+
+
+def _death(code: int, stage: str) -> str:
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    return (
+        f"The conversion process {how} while it was at {stage!r}: a fault inside TensorFlow or "
+        "LiteRT, or no memory left for it; nothing was written."
+    )
