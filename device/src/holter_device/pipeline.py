@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import enum
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -34,6 +35,14 @@ LEAST_TIMEOUT_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 Emit = Callable[[Sequence[Classification | ModelChange]], None]
+
+
+class PipelineState(enum.Enum):
+    """How the classifier does; the names are those of the wire's ClassifierState."""
+
+    NO_MODEL = enum.auto()
+    STARTING = enum.auto()
+    RUNNING = enum.auto()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,12 +77,25 @@ class Pipeline:
         self._filled = asyncio.Event()
         self._moved = asyncio.Condition()
         self._worker: asyncio.Task[None] | None = None
+        self._reviving = False
         self.last_error = ""
+
+    @property
+    def state(self) -> PipelineState:
+        """How the classifier does."""
+        if self._active is None:
+            return PipelineState.NO_MODEL
+        return PipelineState.STARTING if self._reviving else PipelineState.RUNNING
 
     @property
     def active(self) -> Classifier | None:
         """The classifier that new windows go to."""
         return self._active
+
+    @property
+    def next_sequence(self) -> int:
+        """The next frame of the session."""
+        return self._cutter.next_sequence if self._cutter else 0
 
     def begin(self, session: Session) -> None:
         """Start the session; the active model is announced from its sequence 0."""
@@ -100,8 +122,15 @@ class Pipeline:
         """Take the next tiles of the session, and put the windows that they complete in line."""
         assert self._cutter is not None
         for tile in tiles:
-            for window in self._cutter.cut(tile):
-                await self._put_in_line(window)
+            windows = self._cutter.cut(tile)
+            while True:
+                if self._paced and self._waiting >= QUEUE_LIMIT:
+                    async with self._moved:
+                        await self._moved.wait_for(lambda: self._waiting < QUEUE_LIMIT)
+                window = next(windows, None)
+                if window is None:
+                    break
+                self._put_in_line(window)
 
     async def classify(self, payload: bytes | npt.NDArray[np.float32]) -> Classification:
         """Classify one window that a caller brings: counts, or values in the model's unit.
@@ -159,7 +188,7 @@ class Pipeline:
         self._line.append(item)
         self._filled.set()
 
-    async def _put_in_line(self, window: Window) -> None:
+    def _put_in_line(self, window: Window) -> None:
         assert self._active is not None
         assert self._session is not None
         classifier = self._active
@@ -171,11 +200,7 @@ class Pipeline:
             reason=window.spoilt,
         )
         if result.reason is None and self._waiting >= QUEUE_LIMIT:
-            if self._paced:
-                async with self._moved:
-                    await self._moved.wait_for(lambda: self._waiting < QUEUE_LIMIT)
-            else:
-                result = dataclasses.replace(result, reason=UnclassifiableReason.OVERLOADED)
+            result = dataclasses.replace(result, reason=UnclassifiableReason.OVERLOADED)
         if result.reason is not None:
             self._append(result)
         else:
@@ -228,8 +253,10 @@ class Pipeline:
             item.window.session_id,
             error,
         )
+        self._reviving = True
         try:
             await item.classifier.revive()
+            self._reviving = False
         except DeviceError as again:
             self.last_error = str(again)
             _log.error("the classifier does not start again: %s", again)

@@ -1,1 +1,1 @@
-"""."""
+"""The wire: each module serves one service, and only translates."""

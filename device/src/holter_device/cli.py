@@ -1,0 +1,142 @@
+"""The command holterd: its flags are the keys of its config file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import importlib.metadata
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from .config import Config, load_config
+from .errors import ConfigError, DeviceError
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+EXAMPLES = """examples:
+  holterd --simulate bigeminy                      no hardware: a synthetic ECG
+  holterd --replay mitdb/208 --speed 10            a WFDB record, ten times as fast
+  holterd --config /etc/holter/holterd.toml        a Raspberry Pi with its settings
+  holterd probe --bus 1 --address 0x48             what does the I2C bus say?
+
+Holter is not a medical device: do not diagnose, monitor or treat anyone by what it shows."""
+
+
+def main() -> None:
+    """Run the command and exit with its status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command.
+
+    Returns:
+        0 after a signal or a probe that found a chip, 1 where something could not be used, 2 for
+        wrong usage or settings.
+    """
+    options = vars(_parser().parse_args(arguments))
+    command, path = options.pop("command"), options.pop("config")
+    try:
+        config = load_config(path, options)
+        _start_logging(config.log_level)
+        if command == "probe":
+            return _probe(config)
+        return _serve(config)
+    except ConfigError as error:
+        return _fail(error, EXIT_USAGE)
+    except DeviceError as error:
+        return _fail(error, EXIT_FAILED)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="holterd",
+        description="Sample an ECG front end, classify it, and serve both over gRPC.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    version = importlib.metadata.version("holter-device")
+    parser.add_argument("--version", action="version", version=f"holterd {version}")
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("serve", "probe"),
+        default="serve",
+        help="serve (the default), or probe: read the I2C bus once and say what is there",
+    )
+    parser.add_argument(
+        "--config", type=Path, default=None, metavar="FILE", help="TOML file; each key is a flag"
+    )
+    for field in dataclasses.fields(Config):
+        _add_flag(parser, field)
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -> None:
+    flag = f"--{field.name.replace('_', '-')}"
+    text = field.metadata["help"].replace("%", "%%")
+    if isinstance(field.default, bool):
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+        return
+    shown = field.default
+    if field.name == "address":
+        shown = f"{field.default:#x}"
+    elif isinstance(shown, tuple):
+        shown = ",".join(shown)
+    if shown not in ("", "0"):
+        text += f" (default {shown})"
+    parser.add_argument(flag, metavar=field.metadata["metavar"] or "TEXT", help=text)
+
+
+def _serve(config: Config) -> int:
+    from .app import serve  # gRPC and numpy are for who serves
+
+    asyncio.run(serve(config, data_directory(config), _say_listening))
+    return EXIT_OK
+
+
+def _probe(config: Config) -> int:
+    from .probe import probe
+
+    print(probe(config))
+    return EXIT_OK
+
+
+def _say_listening(addresses: list[str]) -> None:
+    for address in addresses:
+        print(f"listening {address}", flush=True)
+
+
+def data_directory(config: Config) -> Path:
+    """The config's directory, else systemd's, else one below the user's home."""
+    if config.data_dir:
+        return Path(config.data_dir)
+    if state := os.environ.get("STATE_DIRECTORY"):
+        return Path(state)
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "holter"
+
+
+def _start_logging(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+
+
+def _fail(error: DeviceError, status: int) -> int:
+    print(f"holterd: {error}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""The device without its wire: clock, log, sampler, pipeline and deployer, and the frames' way.
+
+sampler -> lead-off -> log
+                    -> pipeline -> log
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+from .classifier import DeviceFit
+from .clock import Clock, FollowingClock, MonotonicClock, ScaledClock, boot_id
+from .config import SPEED_MAX, Config
+from .deploy import Deployer
+from .grid import Grid
+from .leads import RailDetector
+from .log import EndReason, Log
+from .pipeline import Pipeline
+from .sampler import ProcessSampler, Sampler, child_clock
+from .samples import Classification, Session, UnclassifiableReason
+from .store import FileModelStore
+from .windows import max_window_frames, window_ends
+
+START_DELAY_NS = 20_000_000
+DRAIN_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Core:
+    """One device. `open`, then `run` until it returns or `stop` is called, then `close`.
+
+    Attributes:
+        config: its settings.
+        clock: its clock.
+        log: its log.
+        sampler: where its frames come from.
+        pipeline: what classifies them.
+        deployer: what takes its models.
+        session: the running session, after `open`.
+    """
+
+    log: Log
+    session: Session
+    deployer: Deployer
+
+    def __init__(self, config: Config, data_dir: Path) -> None:
+        self.config = config
+        self._data_dir = data_dir
+        epoch_ns = time.monotonic_ns()
+        self.clock = _device_clock(config, epoch_ns)
+        self._paced = not isinstance(self.clock, MonotonicClock)
+        self.sampler: Sampler = ProcessSampler(config, child_clock(config, epoch_ns))
+        self.pipeline = Pipeline(lambda items: self.log.append(items), paced=self._paced)
+        self.started_ns = time.monotonic_ns()
+        self._stopping = asyncio.Event()
+
+    async def open(self) -> None:
+        """Open the log, the source and the active model, and begin the session.
+
+        Raises:
+            DataDirectoryError: the data directory cannot be used, or another holterd holds it.
+            SourceError: the source does not answer.
+        """
+        config = self.config
+        self.log = await Log.open(
+            self._data_dir,
+            retention_hours=config.retention_hours,
+            commit_interval=config.commit_interval,
+            clock=self.clock,
+        )
+        try:
+            source = await self.sampler.open()
+            fit = DeviceFit(
+                rate_hz=config.rate,
+                channels=source.channels,
+                sample_format=source.sample_format,
+                max_window_frames=max_window_frames(config.rate),
+            )
+            store = await asyncio.to_thread(FileModelStore, self._data_dir / "models")
+            self.deployer = Deployer(config, store, fit, self.pipeline)
+            await self._recover()
+            await self.deployer.restore()
+            self.session = await self.log.begin_session(
+                grid=Grid(self.clock.monotonic_ns() + START_DELAY_NS, config.rate),
+                channels=source.channels,
+                sample_format=source.sample_format,
+                boot_id=boot_id(),
+                utc=self.clock.utc(),
+            )
+        except BaseException:
+            await self.close()
+            raise
+        self.pipeline.begin(self.session)
+        _log.info("session %d: %s", self.session.session_id, source.description)
+
+    async def run(self) -> None:
+        """Take frames until the source is over or `stop` is called; then end the log's streams."""
+        reading = asyncio.create_task(self._read(), name="ingest")
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if reading.done():
+            stopping.cancel()
+            await reading
+            reason = EndReason.SOURCE_ENDED
+            _log.info("the source is over after %d frames", self.pipeline.next_sequence)
+        else:
+            reading.cancel()
+            await asyncio.wait({reading})
+            reason = EndReason.STOPPING
+        try:
+            await asyncio.wait_for(self.pipeline.drain(), DRAIN_SECONDS)
+        except TimeoutError:
+            _log.warning("windows were still waiting for the model and are left to the next start")
+        self.log.finish(reason)
+
+    def stop(self) -> None:
+        """Have `run` return."""
+        self._stopping.set()
+
+    async def close(self) -> None:
+        """End the children and write down everything."""
+        await self.sampler.close()
+        await self.pipeline.close()
+        await self.log.close()
+
+    async def _read(self) -> None:
+        detector = RailDetector(self.session)
+        async for tiles in self.sampler.tiles(self.session.session_id, self.session.grid):
+            marked = detector.mark(tiles)
+            if isinstance(self.clock, FollowingClock):
+                self.clock.advance_to(self.session.grid.time_ns(marked[-1].next_sequence))
+            self.log.append(marked)
+            await self.pipeline.feed(marked)
+            if self._paced:
+                await self.log.backpressure()
+
+    async def _recover(self) -> None:
+        """Write down the windows whose class was lost with the run before."""
+        tail = await self.log.unfinished()
+        if tail is None or not tail.model_sha256:
+            return
+        spec = await self.deployer.spec_of(tail.model_sha256)
+        if spec is None:
+            return
+        await self.log.append_finished(
+            tail.session_id,
+            [
+                Classification(
+                    session_id=tail.session_id,
+                    first_sequence=last + 1 - spec.window,
+                    last_sequence=last,
+                    model_sha256=tail.model_sha256,
+                    reason=UnclassifiableReason.RESTARTED,
+                )
+                for last in window_ends(
+                    spec.window, spec.hop, tail.next_window_sequence, tail.next_sequence
+                )
+            ],
+        )
+
+
+def _device_clock(config: Config, epoch_ns: int) -> Clock:
+    if config.clock != "monotonic" or (config.simulated and config.speed_factor == SPEED_MAX):
+        return FollowingClock(epoch_ns)
+    if config.simulated and config.speed_factor != 1:
+        return ScaledClock(config.speed_factor, epoch_ns)
+    return MonotonicClock()

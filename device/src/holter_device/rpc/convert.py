@@ -1,0 +1,246 @@
+"""Between holterd's types and the messages of the wire; nothing else knows both."""
+
+from __future__ import annotations
+
+from google.protobuf import duration_pb2
+
+from holter.spec import ModelSpec
+from holter.v1 import classification_service_pb2 as classification_pb
+from holter.v1 import model_service_pb2 as model_pb
+from holter.v1 import sample_service_pb2 as sample_pb
+from holter.v1 import stream_pb2 as stream_pb
+
+from ..clock import UtcEstimate
+from ..deploy import DeployOutcome
+from ..errors import InvalidFieldError
+from ..gate import GateReport
+from ..log import End, Start, StartEarliest, StartLive, StartPosition, StartTime
+from ..samples import Block, Channel, Classification, Gap, ModelChange, Quality, Session
+from ..store import StoredModel
+
+DEFAULT_MAX_LATENCY_SECONDS = 0.1
+GREATEST_MAX_LATENCY_SECONDS = 10.0
+
+
+def start_from_pb(message: stream_pb.StreamStart) -> Start:
+    """Where a stream is to start.
+
+    Raises:
+        InvalidFieldError: a number is below 0, or the time is none.
+    """
+    kind = message.WhichOneof("start")
+    if kind == "earliest":
+        return StartEarliest()
+    if kind == "position":
+        position = message.position
+        if position.sequence < 0:
+            raise InvalidFieldError(
+                f"start.position.sequence is {position.sequence}; sequences count from 0",
+                field="start.position.sequence",
+            )
+        return StartPosition(position.log_id, position.session_id, position.sequence)
+    if kind == "time":
+        return StartTime(message.time.ToNanoseconds())
+    return StartLive()
+
+
+def max_latency_from_pb(request: sample_pb.StreamSamplesRequest) -> float:
+    """How long a frame may wait at the live edge, in seconds.
+
+    Raises:
+        InvalidFieldError: it is not in 0 to 10 s.
+    """
+    if not request.HasField("max_latency"):
+        return DEFAULT_MAX_LATENCY_SECONDS
+    seconds = _seconds(request.max_latency)
+    if not 0 <= seconds <= GREATEST_MAX_LATENCY_SECONDS:
+        raise InvalidFieldError(
+            f"max_latency is {seconds:g} s; it must be 0 to {GREATEST_MAX_LATENCY_SECONDS:g} s",
+            field="max_latency",
+        )
+    return seconds
+
+
+def _seconds(duration: duration_pb2.Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
+
+
+def channel_to_pb(channel: Channel) -> stream_pb.Channel:
+    """A channel and its maps."""
+    return stream_pb.Channel(
+        name=channel.name,
+        volts_per_count=channel.volts_per_count,
+        offset_volts=channel.offset_volts,
+        gain=channel.gain,
+        baseline_volts=channel.baseline_volts,
+    )
+
+
+def utc_to_pb(utc: UtcEstimate) -> stream_pb.UtcEstimate:
+    """The wall clock."""
+    return stream_pb.UtcEstimate(offset_nanos=utc.offset_ns, uncertainty_nanos=utc.uncertainty_ns)
+
+
+def session_to_pb(session: Session) -> stream_pb.Session:
+    """A session, without what came before it."""
+    return stream_pb.Session(
+        session_id=session.session_id,
+        log_id=session.log_id,
+        rate_hz=session.grid.rate_hz,
+        start_monotonic_nanos=session.grid.start_ns,
+        channels=[channel_to_pb(channel) for channel in session.channels],
+        sample_format=stream_pb.SampleFormat.ValueType(session.sample_format),
+        boot_id=session.boot_id,
+        utc=utc_to_pb(session.utc),
+    )
+
+
+def session_started_to_pb(session: Session) -> stream_pb.SessionStarted:
+    """A session, and what came before it."""
+    return stream_pb.SessionStarted(
+        session=session_to_pb(session),
+        previous_session_id=session.previous_session_id,
+        previous_next_sequence=session.previous_next_sequence,
+        hole_nanos=session.hole_ns,
+        hole_uncertainty_nanos=session.hole_uncertainty_ns,
+    )
+
+
+def block_to_pb(block: Block, session: Session) -> sample_pb.SampleBlock:
+    """A block of its session."""
+    return sample_pb.SampleBlock(
+        session_id=block.session_id,
+        first_sequence=block.first_sequence,
+        frame_count=block.frame_count,
+        channel_count=len(session.channels),
+        monotonic_time_nanos=session.grid.time_ns(block.first_sequence),
+        counts=block.counts,
+        sample_format=stream_pb.SampleFormat.ValueType(session.sample_format),
+        lead_off_runs=[
+            sample_pb.LeadOffRun(first_sequence=run.first_sequence, frame_count=run.frame_count)
+            for run in block.lead_off
+        ],
+        late_count=block.late_count,
+    )
+
+
+def gap_to_pb(gap: Gap) -> stream_pb.Gap:
+    """A gap."""
+    return stream_pb.Gap(
+        session_id=gap.session_id,
+        first_sequence=gap.first_sequence,
+        frame_count=gap.frame_count,
+        cause=stream_pb.GapCause.ValueType(gap.cause),
+    )
+
+
+def end_to_pb(end: End) -> stream_pb.StreamEnd:
+    """The end of a stream."""
+    return stream_pb.StreamEnd(
+        session_id=end.session_id,
+        next_sequence=end.next_sequence,
+        reason=stream_pb.StreamEndReason.ValueType(end.reason),
+    )
+
+
+def quality_to_pb(quality: Quality) -> stream_pb.SamplingQuality:
+    """The sampler's quality."""
+    return stream_pb.SamplingQuality(
+        received_count=quality.received_count,
+        missing_count=quality.missing_count,
+        late_count=quality.late_count,
+        bus_error_count=quality.bus_error_count,
+        sampler_restart_count=quality.sampler_restart_count,
+        lateness_p50_nanos=quality.lateness_p50_ns,
+        lateness_p99_nanos=quality.lateness_p99_ns,
+        lateness_max_nanos=quality.lateness_max_ns,
+    )
+
+
+def classification_to_pb(
+    item: Classification, session: Session | None
+) -> classification_pb.Classification:
+    """A classification; `session` is None for a window that a caller brought."""
+    return classification_pb.Classification(
+        session_id=item.session_id,
+        first_sequence=item.first_sequence,
+        last_sequence=item.last_sequence,
+        monotonic_time_nanos=session.grid.time_ns(item.last_sequence) if session else 0,
+        model_sha256=item.model_sha256,
+        label=item.label,
+        scores=[
+            classification_pb.Score(label=label, value=value)
+            for label, value in zip(item.labels, item.scores, strict=True)
+        ],
+        unclassifiable_reason=classification_pb.UnclassifiableReason.ValueType(item.reason or 0),
+        inference_nanos=item.inference_ns,
+    )
+
+
+def model_change_to_pb(change: ModelChange) -> classification_pb.ModelChanged:
+    """A change of model."""
+    return classification_pb.ModelChanged(
+        session_id=change.session_id,
+        swap_sequence=change.swap_sequence,
+        model_sha256=change.model_sha256,
+    )
+
+
+def spec_to_pb(spec: ModelSpec) -> model_pb.ModelSpec:
+    """What a model says of itself."""
+    return model_pb.ModelSpec(
+        name=spec.name,
+        version=spec.version,
+        rate_hz=spec.rate_hz,
+        window_frame_count=spec.window,
+        hop_frame_count=spec.hop,
+        channels=spec.channels,
+        unit=model_pb.ModelUnit.Value(f"MODEL_UNIT_{spec.unit.upper()}"),
+        labels=spec.labels,
+        score_kind=model_pb.ScoreKind.Value(f"SCORE_KIND_{spec.score_kind.upper()}"),
+        tolerance=spec.tolerance,
+    )
+
+
+def model_to_pb(model: StoredModel) -> model_pb.Model:
+    """A model that the device holds."""
+    message = model_pb.Model(
+        sha256=model.sha256,
+        state=model_pb.ModelState.Value(f"MODEL_STATE_{model.state.upper()}"),
+        size_bytes=model.size_bytes,
+        spec=spec_to_pb(model.spec),
+    )
+    message.store_time.FromNanoseconds(model.store_time_ns)
+    return message
+
+
+def report_to_pb(report: GateReport) -> model_pb.GateReport:
+    """What the gate found."""
+    return model_pb.GateReport(
+        steps=[
+            model_pb.GateStep(name=step.name, elapsed_nanos=step.elapsed_ns, facts=step.facts)
+            for step in report.steps
+        ]
+    )
+
+
+def deployed_to_pb(outcome: DeployOutcome) -> model_pb.DeployModelResponse:
+    """How a deploy went."""
+    return model_pb.DeployModelResponse(
+        model=model_to_pb(outcome.model),
+        gate_report=report_to_pb(outcome.report),
+        session_id=outcome.session_id,
+        swap_sequence=outcome.swap_sequence,
+        already_active=outcome.already_active,
+    )
+
+
+def activated_to_pb(outcome: DeployOutcome) -> model_pb.ActivateModelResponse:
+    """How an activation went."""
+    return model_pb.ActivateModelResponse(
+        model=model_to_pb(outcome.model),
+        gate_report=report_to_pb(outcome.report),
+        session_id=outcome.session_id,
+        swap_sequence=outcome.swap_sequence,
+        already_active=outcome.already_active,
+    )
