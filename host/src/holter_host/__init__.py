@@ -1,1 +1,158 @@
-"""holter: convert, prove, deploy and watch ECG models on Holter devices."""
+"""holter: convert, prove, deploy and watch ECG models on Holter devices.
+
+    async with holter_host.connect("127.0.0.1:50051") as device:
+        async for event in device.classifications():
+            print(event)
+
+Names are loaded when they are first used: importing this package loads neither gRPC nor numpy, and
+TensorFlow only ever by `convert`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from holter_host.bundle import Bundle, read_bundle
+    from holter_host.capture import Capture
+    from holter_host.client import Device, connect
+    from holter_host.enums import (
+        ClassifierState,
+        GapCause,
+        ModelState,
+        ModelUnit,
+        SampleFormat,
+        SamplerState,
+        ScoreKind,
+        StreamEndReason,
+        UnclassifiableReason,
+    )
+    from holter_host.errors import (
+        BadInputError,
+        ClassifierUnavailableError,
+        ConversionError,
+        DeadlineError,
+        DeployInProgressError,
+        DeviceError,
+        DeviceUnreachableError,
+        HolterError,
+        InvalidRequestError,
+        ModelRefusedError,
+        NoActiveModelError,
+        NotFoundError,
+        ProtocolError,
+    )
+    from holter_host.streams import (
+        ClassificationEvent,
+        ClassificationStream,
+        EventStream,
+        SampleEvent,
+        SampleStream,
+    )
+    from holter_host.sync import SyncDevice, connect_sync
+    from holter_host.types import (
+        Channel,
+        Classification,
+        DeployResult,
+        DeviceStatus,
+        Gap,
+        GateReport,
+        GateStep,
+        Heartbeat,
+        LeadOffRun,
+        Limits,
+        LogPosition,
+        ModelChanged,
+        Runtime,
+        SampleBlock,
+        SamplingQuality,
+        Score,
+        Session,
+        SessionStarted,
+        Source,
+        SpecSummary,
+        StoredModel,
+        StreamEnd,
+        UtcEstimate,
+    )
+
+__version__ = "0.1.0"
+
+# Lightest first: a name is looked for in each, and each needs those before it anyway.
+_MODULES: Final = ("errors", "enums", "types", "streams", "capture", "client", "sync", "bundle")
+
+__all__ = [
+    "BadInputError",
+    "Bundle",
+    "Capture",
+    "Channel",
+    "Classification",
+    "ClassificationEvent",
+    "ClassificationStream",
+    "ClassifierState",
+    "ClassifierUnavailableError",
+    "ConversionError",
+    "DeadlineError",
+    "DeployInProgressError",
+    "DeployResult",
+    "Device",
+    "DeviceError",
+    "DeviceStatus",
+    "DeviceUnreachableError",
+    "EventStream",
+    "Gap",
+    "GapCause",
+    "GateReport",
+    "GateStep",
+    "Heartbeat",
+    "HolterError",
+    "InvalidRequestError",
+    "LeadOffRun",
+    "Limits",
+    "LogPosition",
+    "ModelChanged",
+    "ModelRefusedError",
+    "ModelState",
+    "ModelUnit",
+    "NoActiveModelError",
+    "NotFoundError",
+    "ProtocolError",
+    "Runtime",
+    "SampleBlock",
+    "SampleEvent",
+    "SampleFormat",
+    "SampleStream",
+    "SamplerState",
+    "SamplingQuality",
+    "Score",
+    "ScoreKind",
+    "Session",
+    "SessionStarted",
+    "Source",
+    "SpecSummary",
+    "StoredModel",
+    "StreamEnd",
+    "StreamEndReason",
+    "SyncDevice",
+    "UnclassifiableReason",
+    "UtcEstimate",
+    "__version__",
+    "connect",
+    "connect_sync",
+    "read_bundle",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module when it is first used."""
+    for module in _MODULES if name in __all__ else ():
+        value = getattr(importlib.import_module(f"{__name__}.{module}"), name, None)
+        if value is not None:
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

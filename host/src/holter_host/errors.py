@@ -87,7 +87,7 @@ class NotFoundError(DeviceError, LookupError):
 
 
 class InvalidRequestError(DeviceError, ValueError):
-    """Error raised when a device finds a value of the request missing, malformed or out of range."""
+    """Error raised when a device finds a value of the request missing or out of range."""
 
     exit_code: ClassVar[int] = 2
 

@@ -1,0 +1,84 @@
+"""What the verbs share: options, output, and a spinner where someone watches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+DEFAULT_DEVICE: Final = "127.0.0.1:50051"
+NOTHING: Final = 5
+
+
+class StdoutClosedError(Exception):
+    """Error raised when the reader of stdout is gone; it has what it wanted."""
+
+
+def device_option(command: F) -> F:
+    """--device ADDRESS."""
+    return click.option(
+        "--device",
+        "address",
+        metavar="ADDRESS",
+        default=DEFAULT_DEVICE,
+        envvar="HOLTER_DEVICE",
+        show_default=True,
+        show_envvar=True,
+        help="HOST:PORT or unix:PATH.",
+    )(command)
+
+
+def json_option(text: str) -> Callable[[F], F]:
+    """--json, with what it prints."""
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a verb's coroutine to its end."""
+    return asyncio.run(work)
+
+
+def emit(line: str) -> None:
+    """Print one line of the result at once.
+
+    Raises:
+        StdoutClosedError: nobody reads any more.
+    """
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        # What is still in the buffer would fail again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise StdoutClosedError from error
+
+
+def emit_json(value: Any) -> None:
+    """Print one JSON object on one line."""
+    emit(json.dumps(value, allow_nan=False, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """Say something that is not the result."""
+    click.echo(f"holter: {text}", err=True)
+
+
+@contextlib.contextmanager
+def working(text: str, quiet: bool = False) -> Iterator[None]:
+    """A spinner on stderr while the block runs, where stderr is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield

@@ -1,0 +1,132 @@
+"""The verbs about models on a device: deploy, models, activate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from holter_host import DeployResult, StoredModel, connect
+from holter_host.cli._common import (
+    NOTHING,
+    device_option,
+    emit,
+    emit_json,
+    json_option,
+    note,
+    run_async,
+    working,
+)
+from holter_host.cli._output import gate_lines, model_name, plain, size, table
+
+
+@click.command
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only judge; store and swap nothing.")
+@device_option
+@json_option("Print one JSON object: model, gate_report, session_id, swap_sequence, …")
+def deploy(model: Path, dry_run: bool, address: str, as_json: bool) -> None:
+    """Send MODEL, a file made by convert or bundle, to a device.
+
+    The device judges it while the old model goes on, and swaps it in at one frame. A model that is
+    refused changes nothing. An upload that was cut is sent again.
+
+    \b
+    Example:
+      holter deploy rhythm.tflite --device 127.0.0.1:50051
+      holter deploy rhythm.tflite --dry-run --json
+    """
+
+    async def work() -> DeployResult:
+        async with connect(address) as device:
+            return await device.deploy(model, validate_only=dry_run)
+
+    with working(f"The device at {address} takes and judges {model.name}", quiet=as_json):
+        result = run_async(work())
+    _show_result(result, as_json, "would pass" if dry_run else "deployed", dry_run)
+
+
+@click.command
+@device_option
+@json_option('Print one JSON object: {"models": [...]}.')
+def models(address: str, as_json: bool) -> int:
+    """List the models that a device holds, the active one first.
+
+    Exit code 5 says that there are none.
+
+    \b
+    Example:
+      holter models --json
+    """
+
+    async def work() -> tuple[StoredModel, ...]:
+        async with connect(address) as device:
+            return await device.models()
+
+    found = run_async(work())
+    if as_json:
+        emit_json({"models": plain(found)})
+    elif found:
+        for line in table(map(_row, found)):
+            emit(line)
+    else:
+        note(f"the device at {address} holds no models; deploy one with: holter deploy OUT.tflite")
+    return 0 if found else NOTHING
+
+
+@click.command
+@click.argument("sha256")
+@device_option
+@json_option("Print one JSON object, as deploy.")
+def activate(sha256: str, address: str, as_json: bool) -> None:
+    """Make a stored model the active one, through the same gate as a deploy.
+
+    SHA256 is its digest, or 8 or more first digits of it.
+
+    \b
+    Example:
+      holter activate 3fa9c2d1
+    """
+
+    async def work() -> DeployResult:
+        async with connect(address) as device:
+            return await device.activate(sha256)
+
+    with working(f"The device at {address} judges {sha256[:12]}", quiet=as_json):
+        result = run_async(work())
+    _show_result(result, as_json, "activated", False)
+
+
+def _show_result(result: DeployResult, as_json: bool, done: str, dry_run: bool) -> None:
+    if as_json:
+        value: dict[str, Any] = plain(result)
+        emit_json(value)
+        return
+    model = result.model
+    done = "already active" if result.already_active else done
+    emit(f"{done}: {model_name(model)}, {size(model.size_bytes)}")
+    emit(f"  sha256  {model.sha256}")
+    for line in gate_lines(result.gate_report):
+        emit(line)
+    if result.session_id:
+        emit(
+            f"  windows that end at frame {result.swap_sequence} of session {result.session_id} "
+            "or later are its"
+        )
+    elif dry_run:
+        emit("  nothing was stored and nothing swapped")
+
+
+def _row(model: StoredModel) -> tuple[str, ...]:
+    spec = model.spec
+    stored = f"{model.store_time.astimezone():%Y-%m-%d %H:%M}" if model.store_time else "-"
+    return (
+        model.sha256[:12],
+        model.state.value.lower(),
+        model_name(model),
+        f"{spec.window_frame_count} frames at {spec.rate_hz:g} Hz",
+        ",".join(spec.labels),
+        size(model.size_bytes),
+        stored,
+    )

@@ -1,0 +1,146 @@
+"""The verb watch: streams as lines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
+
+import click
+
+from holter_host import Classification, Device, Gap, SampleBlock, SessionStarted, connect
+from holter_host.cli._common import NOTHING, device_option, emit, emit_json, json_option, run_async
+from holter_host.cli._output import Event, event_json, event_line
+
+
+@click.command
+@click.option("--samples", is_flag=True, help="Print blocks of samples.")
+@click.option("--classifications", is_flag=True, help="Print classifications (the default).")
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice(["live", "earliest"]),
+    default="live",
+    show_default=True,
+    help="Where to start: at what comes from now on, or at the first that the device keeps.",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this long."
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), help="Stop after so many blocks and classifications."
+)
+@device_option
+@json_option("Print one JSON object a line, its kind as the only key.")
+def watch(
+    samples: bool,
+    classifications: bool,
+    start: str,
+    seconds: float | None,
+    count: int | None,
+    address: str,
+    as_json: bool,
+) -> int:
+    """Print what a device streams, until it ends, --seconds or --count is reached, or Ctrl-C.
+
+    With --json each line is one of session_started, sample_block, gap, model_changed,
+    classification and end, with the fields of holter.v1. The counts of a sample_block are one flat
+    list of whole numbers, frame by frame and in each frame channel by channel: frame_count times
+    channel_count of them. With both flags the two streams are merged, each in its own order.
+
+    Exit code 5 says that nothing came: no block, no gap, no classification.
+
+    \b
+    Example:
+      holter watch
+      holter watch --samples --json --seconds 10 | jq .sample_block.first_sequence
+    """
+    both = samples and classifications
+    show = _Printer(count, as_json)
+
+    async def work() -> None:
+        async with connect(address) as device:
+            await _watch(device, samples or both, classifications or not samples, start, show)
+
+    run_async(_within(seconds, work))
+    return 0 if show.shown else NOTHING
+
+
+class _Printer:
+    """Prints events, counts them, and says when it is enough."""
+
+    def __init__(self, count: int | None, as_json: bool) -> None:
+        self.shown = 0
+        self._left = count
+        self._as_json = as_json
+        self._sessions: dict[int, Any] = {}
+
+    def __call__(self, event: Event) -> bool:
+        """Print an event; tell whether that was the last that is wanted."""
+        if isinstance(event, SessionStarted):
+            if event.session.session_id in self._sessions:
+                return False  # the other of two streams has said it
+            self._sessions[event.session.session_id] = event.session
+        if self._as_json:
+            emit_json(event_json(event))
+        else:
+            emit(event_line(event, self._sessions.get(getattr(event, "session_id", 0))))
+        self.shown += isinstance(event, SampleBlock | Classification | Gap)
+        if self._left is not None and isinstance(event, SampleBlock | Classification):
+            self._left -= 1
+        return self._left == 0
+
+
+async def _watch(
+    device: Device, samples: bool, classifications: bool, start: str, show: Callable[[Event], bool]
+) -> None:
+    streams: list[Any] = [device.samples(start)] if samples else []
+    if classifications:
+        streams.append(device.classifications(start))
+    try:
+        async with contextlib.aclosing(_merged([_with_end(s) for s in streams])) as events:
+            async for event in events:
+                if show(event):
+                    return
+    finally:
+        for stream in streams:
+            await stream.aclose()
+
+
+async def _with_end(stream: Any) -> AsyncIterator[Event]:
+    """The events of a stream and, as the last one, its end."""
+    async for event in stream:
+        yield event
+    if stream.end is not None:
+        yield stream.end
+
+
+async def _merged(streams: list[AsyncIterator[Event]]) -> AsyncGenerator[Event, None]:
+    """The events of several streams as they come, each stream in its own order."""
+    waiting = {asyncio.ensure_future(anext(stream)): stream for stream in streams}
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                stream = waiting.pop(task)
+                try:
+                    event = task.result()
+                except StopAsyncIteration:
+                    continue
+                waiting[asyncio.ensure_future(anext(stream))] = stream
+                yield event
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _within(seconds: float | None, work: Callable[[], Any]) -> None:
+    """Do the work for at most so many seconds of this computer's clock."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            await work()
+    except TimeoutError:  # a device's DeadlineError is one too
+        if not limit.expired():
+            raise
