@@ -118,17 +118,17 @@ class FollowingClock:
 class LockstepClock:
     """A clock whose every tick is released by a test, over a Unix socket.
 
-    `sleep_until` sends the deadline (8 bytes, little-endian, ns) and returns when the same 8 bytes
-    come back. The time is the newest deadline.
+    `sleep_until` sends the deadline (8 bytes, little-endian, ns) and returns when 8 bytes come
+    back: the time that it is then. A test that answers with a later time makes a read late.
     """
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.connect(path)
-        self._following = FollowingClock()
+        self._following = FollowingClock(0)
 
     def monotonic_ns(self) -> int:
-        """The newest released deadline, in ns."""
+        """The newest released time, in ns; 0 before the first."""
         return self._following.monotonic_ns()
 
     def sleep_until(self, deadline_ns: int) -> None:
@@ -138,9 +138,10 @@ class LockstepClock:
             ConnectionError: the test went away.
         """
         self._socket.send(struct.pack("<q", deadline_ns))
-        if not self._socket.recv(8):
+        answer = self._socket.recv(8)
+        if not answer:
             raise ConnectionError("the lockstep clock's other end is gone")
-        self._following.advance_to(deadline_ns)
+        self._following.advance_to(*struct.unpack("<q", answer))
 
     def utc(self) -> UtcEstimate:
         """The wall clock when the clock was made."""
@@ -164,7 +165,7 @@ def make_clock(text: str) -> Clock:
     if kind == "monotonic" and not rest:
         return MonotonicClock()
     if kind == "max" and not rest:
-        return FollowingClock()
+        return FollowingClock(0)
     if kind == "scaled":
         speed, _, epoch = rest.partition(":")
         return ScaledClock(float(speed), int(epoch))

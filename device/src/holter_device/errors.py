@@ -10,6 +10,7 @@ DeviceError
     AddressBusyError       a kernel driver owns the chip's address
     NoAnswerError          no chip answers at the address
     RecordError            a record cannot be replayed
+    BusReadError           one read failed; the next may succeed
   ListenError              an address cannot be listened on (OSError)
   CursorError              a stream cannot start there (LookupError)
     SessionNotFoundError
@@ -28,6 +29,8 @@ is in one table, holter_device.rpc.errors.
 """
 
 from __future__ import annotations
+
+import os
 
 
 class DeviceError(Exception):
@@ -76,6 +79,18 @@ class NoAnswerError(SourceError):
 
 class RecordError(SourceError):
     """Error raised when a record cannot be replayed."""
+
+
+class BusReadError(SourceError):
+    """Error raised when one read of the converter fails. The next may succeed.
+
+    Attributes:
+        errno: what the bus said.
+    """
+
+    def __init__(self, errno: int) -> None:
+        super().__init__(f"a read failed: {os.strerror(errno)} (errno {errno})", errno=errno)
+        self.errno = errno
 
 
 class ListenError(DeviceError, OSError):

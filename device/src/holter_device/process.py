@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from .children import FRAME, MAX_PAYLOAD
 from .errors import DeviceError
 
+_READ_BYTES = 2**18
+
 
 class ChildEndedError(DeviceError):
     """Error raised when a child ends while something is awaited from it.
@@ -39,6 +41,7 @@ class Child:
         self._process = process
         self._stdin = process.stdin
         self._stdout = process.stdout
+        self._received = bytearray()
 
     @classmethod
     async def start(cls, name: str, *arguments: str, launcher: Sequence[str] = ()) -> Child:
@@ -74,19 +77,43 @@ class Child:
             raise ChildEndedError(self.name, await self._process.wait()) from error
 
     async def receive(self) -> tuple[int, bytes]:
-        """Receive one frame as (kind, payload).
+        """Receive one frame as (kind, payload). Nothing is lost where it is cancelled.
 
         Raises:
             ChildEndedError: it has ended, or wrote what is no frame.
         """
-        try:
-            length, kind = FRAME.unpack(await self._stdout.readexactly(FRAME.size))
-            if length > MAX_PAYLOAD:
-                self._process.kill()
+        while (frame := self._take_frame()) is None:
+            data = await self._stdout.read(_READ_BYTES)
+            if not data:
                 raise ChildEndedError(self.name, await self._process.wait())
-            return kind, await self._stdout.readexactly(length)
-        except asyncio.IncompleteReadError as error:
-            raise ChildEndedError(self.name, await self._process.wait()) from error
+            self._received += data
+        return frame
+
+    async def receive_many(self) -> list[tuple[int, bytes]]:
+        """Receive one frame or more: all that one read of the pipe brought.
+
+        Raises:
+            ChildEndedError: as `receive`.
+        """
+        frames = [await self.receive()]
+        while (frame := self._take_frame()) is not None:
+            frames.append(frame)
+        return frames
+
+    def _take_frame(self) -> tuple[int, bytes] | None:
+        """The first frame of what was received, where it is whole."""
+        if len(self._received) < FRAME.size:
+            return None
+        length, kind = FRAME.unpack_from(self._received)
+        if length > MAX_PAYLOAD:
+            self._process.kill()
+            return None
+        end = FRAME.size + length
+        if len(self._received) < end:
+            return None
+        payload = bytes(memoryview(self._received)[FRAME.size : end])
+        del self._received[:end]
+        return kind, payload
 
     async def stop(self, grace_seconds: float = 2.0) -> int:
         """Close its stdin, wait, then kill. Returns its exit status; safe to repeat."""

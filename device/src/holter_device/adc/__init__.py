@@ -1,1 +1,109 @@
-"""."""
+"""Sources of frames: what an analogue-to-digital converter is to the sampler.
+
+A driver owns the truths of its chip (what is stale, what must be discarded); nothing above it
+knows them. Nothing heavy is imported here, and each driver only when it is chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+# The keys of a Config that a source needs; they travel to the sampler process as JSON.
+SETTINGS = (
+    "simulate",
+    "seed",
+    "replay",
+    "replay_leads",
+    "loop",
+    "bus",
+    "address",
+    "inputs",
+    "rate",
+    "oversampling",
+    "reference_volts",
+    "gain",
+    "baseline_volts",
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Input:
+    """One input of a converter: volts = count * volts_per_count + offset_volts."""
+
+    name: str
+    volts_per_count: float
+    offset_volts: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AdcInfo:
+    """What a source is, once it is open.
+
+    Attributes:
+        kind: "pcf8591", "simulate" or "replay".
+        description: the source in words, e.g. "PCF8591 at 0x48 on /dev/i2c-1".
+        inputs: the channels of a frame, in the order of their counts.
+        sample_format: how a count is written: the name of a SampleFormat.
+        frame_size: bytes of one frame.
+    """
+
+    kind: str
+    description: str
+    inputs: tuple[Input, ...]
+    sample_format: str
+    frame_size: int
+
+
+class Adc(Protocol):
+    """A converter, or what stands for one. It is used by one thread."""
+
+    def open(self) -> AdcInfo:
+        """Make it ready to read.
+
+        Raises:
+            SourceError: it cannot be used; the sentence says why and what to do.
+            ConfigError: it cannot do what the settings ask.
+        """
+
+    def read(self, sequence: int) -> bytes:
+        """Convert now, and return the counts of one frame; b"" where the source is over.
+
+        Args:
+            sequence: the frame's place on the grid; a chip does not need it.
+
+        Raises:
+            BusReadError: the chip did not answer. The next read may succeed.
+        """
+
+    def close(self) -> None:
+        """Let go of it. Safe to repeat."""
+
+
+@runtime_checkable
+class BlockAdc(Adc, Protocol):
+    """A source whose frames are a function of their sequence, so that many come at once."""
+
+    def read_many(self, sequence: int, frame_count: int) -> bytes:
+        """The frames from `sequence` on; fewer than `frame_count` where the source is over."""
+
+
+def make_adc(settings: Mapping[str, Any]) -> Adc:
+    """Make the source that the settings choose; it is not open yet.
+
+    Args:
+        settings: the values of SETTINGS.
+    """
+    if settings["simulate"]:
+        from .simulated import SimulatedAdc
+
+        return SimulatedAdc(settings)
+    if settings["replay"]:
+        from .replay import ReplayAdc
+
+        return ReplayAdc(settings)
+    from .i2c import open_bus
+    from .pcf8591 import Pcf8591
+
+    return Pcf8591(settings, open_bus)

@@ -1,0 +1,379 @@
+"""The parent's end of the sampler: frames of the grid, each once, in order, whatever happens.
+
+A sampler that dies or falls silent is started again; it joins the same grid at the next tick, and
+the hole is a Gap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import enum
+import json
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any, Protocol
+
+from . import errors
+from .adc import SETTINGS
+from .children.sampler_frames import (
+    DATA,
+    DATA_HEADER,
+    END,
+    FATAL,
+    HELLO,
+    MISSING,
+    MISSING_HEADER,
+    QUALITY,
+    START,
+)
+from .config import SPEED_MAX, Config
+from .errors import DeviceError, SourceError
+from .grid import GapCause, Grid
+from .lateness import Lateness
+from .process import Child, ChildEndedError
+from .samples import Block, Channel, Gap, Quality, SampleFormat
+
+# Time for the child to import its libraries and to open the source: a record of a day, on a Pi.
+OPEN_SECONDS = 60.0
+# A sampler that writes nothing for this long, and for so many ticks, hangs.
+SILENCE_SECONDS = 2.0
+SILENCE_TICKS = 4
+FIRST_BACKOFF_SECONDS = 0.05
+MAX_BACKOFF_SECONDS = 5.0
+STOP_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class SamplerState(enum.IntEnum):
+    """How the sampler does; the numbers are those of the wire."""
+
+    STARTING = 1
+    RUNNING = 2
+    ENDED = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SourceInfo:
+    """Where the frames come from.
+
+    Attributes:
+        kind: "pcf8591", "simulate" or "replay".
+        description: the source in words, e.g. "PCF8591 at 0x48 on /dev/i2c-1".
+        channels: the channels of a frame, in the order of their counts.
+        sample_format: how a count is written.
+        speed: how much faster than real time its clock runs; 0 as fast as can be.
+    """
+
+    kind: str
+    description: str
+    channels: tuple[Channel, ...]
+    sample_format: SampleFormat
+    speed: float
+
+    @property
+    def frame_size(self) -> int:
+        """Bytes of one frame."""
+        return len(self.channels) * self.sample_format.dtype.itemsize
+
+
+class Sampler(Protocol):
+    """A source of frames on a grid. `open` it, take its `tiles` once, `close` it."""
+
+    @property
+    def source(self) -> SourceInfo:
+        """What it samples; known once it is open."""
+
+    @property
+    def state(self) -> SamplerState:
+        """How it does."""
+
+    @property
+    def last_error(self) -> str:
+        """What ended it last, as a sentence; "" where nothing did."""
+
+    @property
+    def quality(self) -> Quality:
+        """How well it keeps its grid."""
+
+    async def open(self) -> SourceInfo:
+        """Get the source ready.
+
+        Raises:
+            SourceError: it cannot be used.
+            ConfigError: it cannot do what the config asks.
+        """
+
+    def tiles(self, session_id: int, grid: Grid) -> AsyncGenerator[list[Block | Gap], None]:
+        """Sample until the source is over: contiguous from sequence 0, every frame exactly once.
+
+        Each list has one tile or more: what was there at once. Who takes them slowly slows down a
+        source that has no time of its own; in real time the frames that are too many are Gaps.
+        """
+
+    async def close(self) -> None:
+        """Let go of the source. Safe to repeat."""
+
+
+def child_clock(config: Config, epoch_ns: int) -> str:
+    """The clock of the sampler process, as `make_clock` knows it.
+
+    Args:
+        config: the settings.
+        epoch_ns: where the device's clock is a ScaledClock, its epoch.
+    """
+    if config.clock != "monotonic" or config.speed_factor == 1:
+        return config.clock
+    if config.speed_factor == SPEED_MAX:
+        return "max"
+    return f"scaled:{config.speed_factor!r}:{epoch_ns}"
+
+
+class ProcessSampler:
+    """A Sampler in a process of its own: `holter_device.children.sampler`."""
+
+    def __init__(self, config: Config, clock_text: str) -> None:
+        self._config = config
+        self._clock_text = clock_text
+        self._child: Child | None = None
+        self._source: SourceInfo | None = None
+        self._state = SamplerState.STARTING
+        self._last_error = ""
+        self._lateness = Lateness()
+        self._quality = Quality()
+        self._bus_errors: Counter[int] = Counter()
+        self._next_sequence = 0
+
+    @property
+    def source(self) -> SourceInfo:
+        """What it samples; known once it is open."""
+        assert self._source is not None, "the sampler is not open"
+        return self._source
+
+    @property
+    def state(self) -> SamplerState:
+        """How it does."""
+        return self._state
+
+    @property
+    def last_error(self) -> str:
+        """What ended it last, as a sentence; "" where nothing did."""
+        return self._last_error
+
+    @property
+    def quality(self) -> Quality:
+        """How well it keeps its grid; lateness is told by the child once a second."""
+        return dataclasses.replace(
+            self._quality,
+            bus_error_count=self._bus_errors.total(),
+            lateness_p50_ns=self._lateness.quantile_ns(0.5),
+            lateness_p99_ns=self._lateness.quantile_ns(0.99),
+            lateness_max_ns=self._lateness.max_ns,
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child; None where there is none."""
+        return self._child.pid if self._child else None
+
+    async def open(self) -> SourceInfo:
+        """Start the child, and wait until its source is ready.
+
+        Raises:
+            SourceError: the source cannot be used.
+            ConfigError: it cannot do what the config asks.
+        """
+        settings = {key: getattr(self._config, key) for key in SETTINGS}
+        settings["clock"] = self._clock_text
+        child = await Child.start(
+            "sampler", json.dumps(settings), launcher=self._config.child_launcher
+        )
+        self._child = child
+        try:
+            kind, payload = await asyncio.wait_for(child.receive(), OPEN_SECONDS)
+            if kind == FATAL:
+                raise _fatal(json.loads(payload))
+            if kind != HELLO:
+                raise SourceError(f"the sampler process began with a frame of kind {kind}")
+        except TimeoutError:
+            await self.close()
+            text = f"the source was not ready after {OPEN_SECONDS:g} s"
+            raise SourceError(text) from None
+        except ChildEndedError as error:
+            await self.close()
+            raise SourceError(f"{error} before the source was ready; its log says why") from error
+        except BaseException:
+            await self.close()
+            raise
+        self._source = self._read_hello(json.loads(payload))
+        return self._source
+
+    async def tiles(self, session_id: int, grid: Grid) -> AsyncGenerator[list[Block | Gap], None]:
+        """Sample until the source is over, as Sampler says."""
+        assert self._child is not None, "the sampler is not open"
+        self._next_sequence = 0
+        first_sequence, hole = 0, GapCause.LATE
+        backoff = FIRST_BACKOFF_SECONDS
+        while self._state is not SamplerState.ENDED:
+            try:
+                await self._start(grid, first_sequence)
+                async for tiles in self._run(session_id, grid, hole):
+                    backoff = FIRST_BACKOFF_SECONDS
+                    yield tiles
+            except (ChildEndedError, _ProtocolError) as error:
+                self._failed(error)
+                backoff = await self._restart(backoff)
+                # A restart costs a frame at least, so that it can always be seen.
+                first_sequence, hole = self._next_sequence + 1, GapCause.SAMPLER_RESTARTED
+
+    async def close(self) -> None:
+        """End the child. Safe to repeat."""
+        child, self._child = self._child, None
+        if child is not None:
+            await child.stop(STOP_SECONDS)
+
+    async def _start(self, grid: Grid, first_sequence: int) -> None:
+        assert self._child is not None
+        start = {
+            "start_ns": grid.start_ns,
+            "rate_hz": grid.rate_hz,
+            "first_sequence": first_sequence,
+        }
+        await self._child.send(START, json.dumps(start).encode())
+        self._state = SamplerState.RUNNING
+
+    async def _run(
+        self, session_id: int, grid: Grid, hole: GapCause
+    ) -> AsyncGenerator[list[Block | Gap], None]:
+        """The tiles of one child; a hole before the first one has the cause `hole`."""
+        assert self._child is not None
+        silence = self._silence_seconds(grid)
+        while self._state is SamplerState.RUNNING:
+            try:
+                frames = await asyncio.wait_for(self._child.receive_many(), silence)
+            except TimeoutError:
+                raise _ProtocolError(f"the sampler wrote nothing for {silence:g} s") from None
+            if tiles := self._tiles(frames, session_id, hole):
+                yield tiles
+
+    def _tiles(
+        self, frames: Iterable[tuple[int, bytes]], session_id: int, hole: GapCause
+    ) -> list[Block | Gap]:
+        tiles: list[Block | Gap] = []
+        for kind, payload in frames:
+            if kind == QUALITY:
+                self._lateness.merge(payload)
+                continue
+            if kind == END:
+                self._state = SamplerState.ENDED
+                break
+            tile = self._tile(kind, payload, session_id)
+            if (missing := tile.first_sequence - self._next_sequence) > 0:
+                self._take(Gap(session_id, self._next_sequence, missing, hole), tiles)
+            self._take(tile, tiles)
+        return tiles
+
+    def _tile(self, kind: int, payload: bytes, session_id: int) -> Block | Gap:
+        if kind == DATA:
+            first, late_count = DATA_HEADER.unpack_from(payload)
+            counts = payload[DATA_HEADER.size :]
+            frame_count = len(counts) // self.source.frame_size
+            return Block(session_id, first, frame_count, counts, late_count=late_count)
+        if kind == MISSING:
+            first, frame_count, cause, errno = MISSING_HEADER.unpack(payload)
+            if cause == GapCause.BUS_ERROR:
+                self._bus_errors[errno] += frame_count
+            return Gap(session_id, first, frame_count, GapCause(cause))
+        raise _ProtocolError(f"the sampler sent a frame of kind {kind}")
+
+    def _take(self, tile: Block | Gap, tiles: list[Block | Gap]) -> None:
+        """Count a tile, which must go on where the last one ended."""
+        if tile.first_sequence != self._next_sequence or tile.frame_count < 1:
+            raise _ProtocolError(
+                f"the sampler sent {tile.frame_count} frames from {tile.first_sequence} where"
+                f" {self._next_sequence} was next"
+            )
+        self._next_sequence = tile.next_sequence
+        tiles.append(tile)
+        was = self._quality
+        if isinstance(tile, Block):
+            self._quality = dataclasses.replace(
+                was,
+                received_count=was.received_count + tile.frame_count,
+                late_count=was.late_count + tile.late_count,
+            )
+        else:
+            self._quality = dataclasses.replace(
+                was, missing_count=was.missing_count + tile.frame_count
+            )
+
+    async def _restart(self, backoff: float) -> float:
+        """Start children until one is ready. Returns the backoff to go on with."""
+        while True:
+            await self._end_child()
+            await asyncio.sleep(backoff)
+            backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
+            was = self.source
+            try:
+                source = await self.open()
+            except DeviceError as error:
+                self._failed(error)
+                continue
+            if source.channels == was.channels and source.sample_format == was.sample_format:
+                break
+            self._failed(SourceError(f"the source is another one now: {source.description}"))
+            self._source = was
+        self._quality = dataclasses.replace(
+            self._quality, sampler_restart_count=self._quality.sampler_restart_count + 1
+        )
+        return backoff
+
+    async def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            await child.kill()
+
+    def _failed(self, error: Exception) -> None:
+        self._state = SamplerState.STARTING
+        self._last_error = str(error)
+        _log.warning("%s; starting the sampler again", error)
+
+    def _silence_seconds(self, grid: Grid) -> float | None:
+        """How long a child may write nothing; None where a test holds the clock."""
+        if self._clock_text.startswith("lockstep:"):
+            return None
+        ticks = SILENCE_TICKS / grid.rate_hz
+        return SILENCE_SECONDS + ticks / (self._config.speed_factor or 1)
+
+    def _read_hello(self, hello: dict[str, Any]) -> SourceInfo:
+        channels = tuple(
+            dataclasses.replace(
+                self._config.channel(entry["name"]),
+                volts_per_count=entry["volts_per_count"],
+                offset_volts=entry["offset_volts"],
+            )
+            for entry in hello["inputs"]
+        )
+        return SourceInfo(
+            kind=hello["kind"],
+            description=hello["description"],
+            channels=channels,
+            sample_format=SampleFormat[hello["sample_format"]],
+            speed=self._config.speed_factor,
+        )
+
+
+class _ProtocolError(Exception):
+    """The child hangs, or says what it must not."""
+
+
+def _fatal(fatal: dict[str, Any]) -> DeviceError:
+    """The error that ended the child, raised again on this side."""
+    kind = getattr(errors, fatal["error"], SourceError)
+    error = SourceError(fatal["message"], **fatal["facts"])
+    with contextlib.suppress(TypeError):
+        error = kind(fatal["message"], **fatal["facts"])
+    return error
