@@ -1,0 +1,362 @@
+"""The parent's end of a classifier: hand it a model, then windows.
+
+Errors of `load` and `prove` are ModelRefusedError: what the process refused, ModelCrashedError
+when it ended, ModelTimeoutError when it took too long and was killed. A window raises
+ModelTimeoutError (killed), ClassifierFailedError (the model failed on it) or
+ClassifierUnavailableError (the process has ended); `revive` then brings the model back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from holter.spec import ModelSpec
+
+from . import errors
+from .children.classifier import INFERENCE_NS, Kind
+from .errors import (
+    ClassifierUnavailableError,
+    ModelCrashedError,
+    ModelRefusedError,
+    ModelTimeoutError,
+    WindowSizeMismatchError,
+)
+from .process import Child, ChildEndedError
+from .runtime import RuntimeInfo
+from .runtime.fit import DeviceFit
+
+START_TIMEOUT_SECONDS = 60.0
+
+ReadModel = Callable[[], bytes]
+
+
+class ClassifierFailedError(ClassifierUnavailableError):
+    """Error raised when a model fails on a window, or gives scores that are not finite."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClassifierSettings:
+    """How classifier processes are started.
+
+    Attributes:
+        runtime: "litert", "tflite" or "auto".
+        memory_bytes: memory that the process may have, runtime and all.
+        model_timeout: seconds that loading a model, or proving it, may take.
+        launcher: words before the command.
+    """
+
+    runtime: str = "auto"
+    memory_bytes: int = 256 * 2**20
+    model_timeout: float = 30.0
+    launcher: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LoadReport:
+    """A model is loaded: what it says of itself, and the time that it took."""
+
+    spec: ModelSpec
+    elapsed_ns: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GoldenReport:
+    """Golden windows passed: how many, how far off at most, and the time that they took."""
+
+    count: int
+    max_abs_difference: float
+    elapsed_ns: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scores:
+    """What a model says of a window: one score for each label; time that it took, in ns."""
+
+    scores: tuple[float, ...]
+    inference_ns: int
+
+
+class Classifier(Protocol):
+    """Holds one model and classifies windows with it.
+
+    Attributes:
+        runtime: what runs the model.
+        spec: what the loaded model says of itself.
+        sha256: its digest.
+    """
+
+    runtime: RuntimeInfo
+    spec: ModelSpec
+    sha256: str
+
+    async def load(self, sha256: str, model: bytes, fit: DeviceFit) -> LoadReport:
+        """Load a model file, once.
+
+        Raises:
+            ModelRefusedError: as the module says.
+        """
+
+    async def prove(self) -> GoldenReport:
+        """Run the loaded model's golden windows.
+
+        Raises:
+            GoldenMismatchError: the scores are others here.
+            ModelRefusedError: as the module says.
+        """
+
+    def reload_from(self, read: ReadModel) -> None:
+        """Let go of the model's bytes; `revive` gets them by this call, made in a thread."""
+
+    async def classify_counts(self, counts: bytes, timeout: float) -> Scores:
+        """Classify raw counts of the model's channels, frame by frame.
+
+        Raises:
+            WindowSizeMismatchError: it is not one window.
+            ModelTimeoutError: it took more than `timeout` seconds.
+            ClassifierFailedError: the model failed on it.
+            ClassifierUnavailableError: the process has ended.
+        """
+
+    async def classify_values(self, values: npt.NDArray[np.float32], timeout: float) -> Scores:
+        """Classify values in the model's unit, shape (window, channels) or flat; as above."""
+
+    async def revive(self) -> None:
+        """Bring the model back if the process has ended; else do nothing.
+
+        Raises:
+            DeviceError: it does not start, or refuses the model now.
+        """
+
+    async def close(self) -> None:
+        """End the process; safe to repeat."""
+
+
+StartClassifier = Callable[[], Awaitable[Classifier]]
+
+
+class ProcessClassifier:
+    """A classifier in a child process; made by `start`."""
+
+    def __init__(self, settings: ClassifierSettings) -> None:
+        self._settings = settings
+        self._turn = asyncio.Lock()
+        self._reviving = asyncio.Lock()
+        self._answers: deque[asyncio.Future[tuple[int, bytes]]] = deque()
+        self._child: Child | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._ended: ChildEndedError | None = None
+        self._closed = False
+        self._fit: DeviceFit | None = None
+        self._read: ReadModel | None = None
+        self._window_bytes = 0
+        self.runtime = RuntimeInfo("", "")
+        self.sha256 = ""
+        self.spec: ModelSpec
+
+    @classmethod
+    async def start(cls, settings: ClassifierSettings) -> ProcessClassifier:
+        """Start a process without a model.
+
+        Raises:
+            ClassifierUnavailableError: it does not start, or its runtime is not installed.
+        """
+        classifier = cls(settings)
+        await classifier._start()
+        return classifier
+
+    @property
+    def pid(self) -> int:
+        """The process; another one after `revive`."""
+        assert self._child is not None
+        return self._child.pid
+
+    async def load(self, sha256: str, model: bytes, fit: DeviceFit) -> LoadReport:
+        """Load a model file, as Classifier.load."""
+        report = await self._load(model, fit)
+        self.spec, self.sha256, self._fit = report.spec, sha256, fit
+        item_size = fit.sample_format.dtype.itemsize
+        self._window_bytes = self.spec.window * self.spec.channel_count * item_size
+        self._read = lambda: model
+        return report
+
+    async def prove(self) -> GoldenReport:
+        """Run the golden windows, as Classifier.prove."""
+        answer = await self._request("golden", Kind.PROVE, b"")
+        return GoldenReport(**answer)
+
+    def reload_from(self, read: ReadModel) -> None:
+        """Take the model's bytes from elsewhere, as Classifier.reload_from."""
+        self._read = read
+
+    async def classify_counts(self, counts: bytes, timeout: float) -> Scores:
+        """Classify raw counts, as Classifier.classify_counts."""
+        if len(counts) != self._window_bytes:
+            item_size = self._window_bytes // (self.spec.window * self.spec.channel_count)
+            raise self._wrong_size(len(counts) // item_size)
+        return await self._classify(Kind.COUNTS, counts, timeout)
+
+    async def classify_values(self, values: npt.NDArray[np.float32], timeout: float) -> Scores:
+        """Classify values in the model's unit, as Classifier.classify_values."""
+        if values.size != self.spec.window * self.spec.channel_count:
+            raise self._wrong_size(values.size)
+        return await self._classify(Kind.VALUES, values.astype("<f4").tobytes(), timeout)
+
+    async def revive(self) -> None:
+        """Bring the model back, as Classifier.revive."""
+        async with self._reviving:
+            if self._ended is None or self._closed:
+                return
+            assert self._read is not None
+            assert self._fit is not None
+            model = await asyncio.to_thread(self._read)
+            await self._end()
+            await self._start()
+            await self._load(model, self._fit)
+
+    async def close(self) -> None:
+        """End the process, as Classifier.close."""
+        self._closed = True
+        await self._end()
+
+    async def _start(self) -> None:
+        arguments = {
+            "runtime": self._settings.runtime,
+            "memory_bytes": self._settings.memory_bytes,
+        }
+        launcher = self._settings.launcher
+        self._child = await Child.start("classifier", json.dumps(arguments), launcher=launcher)
+        hello: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        self._answers.append(hello)
+        self._ended = None
+        self._reader = asyncio.create_task(self._read_answers(self._child), name="classifier")
+        try:
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                kind, payload = await hello
+        except TimeoutError as error:
+            await self._end()
+            raise ClassifierUnavailableError(
+                f"the classifier process did not start within {START_TIMEOUT_SECONDS:g} seconds"
+            ) from error
+        except ChildEndedError as error:
+            await self._end()
+            raise ClassifierUnavailableError(f"the classifier does not start: {error}") from error
+        except asyncio.CancelledError:
+            await self._end()
+            raise
+        answer = json.loads(payload)
+        if kind != Kind.HELLO:
+            await self._end()
+            raise ClassifierUnavailableError(str(answer["message"]), **answer["facts"])
+        self.runtime = RuntimeInfo(**answer)
+
+    async def _load(self, model: bytes, fit: DeviceFit) -> LoadReport:
+        assert self._child is not None
+        try:
+            await self._child.send(Kind.FIT, fit.to_json().encode())
+        except ChildEndedError as error:
+            raise _crashed("load", error) from error
+        answer = await self._request("load", Kind.LOAD, model)
+        return LoadReport(ModelSpec.from_json(answer["spec"]), answer["elapsed_ns"])
+
+    async def _request(self, step: str, kind: Kind, payload: bytes) -> dict[str, Any]:
+        """Ask for a step of the gate; the JSON of its answer."""
+        try:
+            answered, text = await self._ask(step, kind, payload, self._settings.model_timeout)
+        except ChildEndedError as error:
+            raise _crashed(step, error) from error
+        answer: dict[str, Any] = json.loads(text)
+        if answered == Kind.REFUSED:
+            raise _refused(answer)
+        return answer
+
+    async def _classify(self, kind: Kind, window: bytes, timeout: float) -> Scores:
+        try:
+            answered, payload = await self._ask("window", kind, window, timeout)
+        except ChildEndedError as error:
+            raise ClassifierUnavailableError(str(error), **error.facts) from error
+        if answered == Kind.FAILED:
+            raise ClassifierFailedError(payload.decode())
+        (inference_ns,) = INFERENCE_NS.unpack_from(payload)
+        scores = np.frombuffer(payload, "<f4", offset=INFERENCE_NS.size)
+        return Scores(tuple(scores.tolist()), inference_ns)
+
+    async def _ask(
+        self, step: str, kind: Kind, payload: bytes, timeout: float
+    ) -> tuple[int, bytes]:
+        """One frame and its answer; one at a time, so that the time is this frame's own.
+
+        Raises:
+            ChildEndedError: the process ended, before or meanwhile.
+            ModelTimeoutError: it took too long, and was killed.
+        """
+        async with self._turn:
+            if self._ended is not None:
+                raise self._ended
+            assert self._child is not None
+            answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+            self._answers.append(answer)
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._child.send(kind, payload)
+                    return await answer
+            except TimeoutError as error:
+                await self._end()
+                raise ModelTimeoutError(
+                    f"the model did not finish ({step}) within {timeout:g} seconds on this device",
+                    step=step,
+                    limit_seconds=f"{timeout:g}",
+                ) from error
+
+    async def _read_answers(self, child: Child) -> None:
+        """Give each answer to who waits longest; at the end, the end to all."""
+        try:
+            while True:
+                answer = await child.receive()
+                waiting = self._answers.popleft()
+                if not waiting.done():
+                    waiting.set_result(answer)
+        except ChildEndedError as error:
+            self._ended = error
+            while self._answers:
+                waiting = self._answers.popleft()
+                if not waiting.done():
+                    waiting.set_exception(error)
+
+    async def _end(self) -> None:
+        """Kill: a classifier has nothing to finish, and may be stuck in a model."""
+        if self._child is not None and self._reader is not None:
+            await self._child.kill()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reader
+
+    def _wrong_size(self, actual: int) -> WindowSizeMismatchError:
+        expected = self.spec.window * self.spec.channel_count
+        return WindowSizeMismatchError(
+            f"the window has {actual} values and the model takes {expected}: {self.spec.window} "
+            f"frames of {self.spec.channel_count} channel(s)",
+            actual=actual,
+            expected=expected,
+        )
+
+
+def _crashed(step: str, error: ChildEndedError) -> ModelCrashedError:
+    return ModelCrashedError(
+        f"the model ended the process that tried it ({step}): {error}", detail=str(error), step=step
+    )
+
+
+def _refused(answer: dict[str, Any]) -> ModelRefusedError:
+    """The error that a child named; only refusals of models can be named."""
+    kind = getattr(errors, answer["error"], None)
+    if not (isinstance(kind, type) and issubclass(kind, ModelRefusedError)):
+        kind = ModelRefusedError
+    return kind(answer["message"], **answer["facts"])

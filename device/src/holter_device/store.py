@@ -1,0 +1,276 @@
+"""The device's models on disk: named by their digest, complete or not there.
+
+    DIR/<sha256>.tflite   the model file
+    DIR/<sha256>.json     {"spec": …, "size_bytes": …, "store_time_ns": …}, written after it
+    DIR/active.json       {"active": "<sha256>", "previous": "<sha256>"}
+
+Each file is written under a temporary name, synced, renamed into place, and the directory synced;
+a model's bytes are read back and held against their digest before they get their name. So a power
+cut leaves the old or the new, and what is half written is removed when the store is opened.
+All calls block, so the caller makes them in a thread; writes one at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from holter.spec import ModelSpec, SpecError
+
+from .errors import DigestMismatchError, ModelNotFoundError, StoreFullError
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+_TEMPORARY = ".tmp"
+
+_log = logging.getLogger(__name__)
+
+
+class ModelState(enum.IntEnum):
+    """What a model is to the device; the numbers are those of the wire."""
+
+    STORED = 1
+    ACTIVE = 2
+    PREVIOUS = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StoredModel:
+    """A model that the device holds.
+
+    Attributes:
+        sha256: its name.
+        spec: what it says of itself.
+        size_bytes: size of its file.
+        store_time_ns: when it was stored, in ns since 1970 by the wall clock; 0 if it is not.
+        state: what it is to the device.
+    """
+
+    sha256: str
+    spec: ModelSpec
+    size_bytes: int
+    store_time_ns: int = 0
+    state: ModelState = ModelState.STORED
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ActiveRecord:
+    """Which model is active, and which was before it; "" where there is none."""
+
+    active: str = ""
+    previous: str = ""
+
+
+class ModelStore(Protocol):
+    """Keeps models and the record of which is active."""
+
+    def put(self, sha256: str, model: bytes, spec: ModelSpec) -> StoredModel:
+        """Keep a model; one that is there is written anew, which heals a damaged one.
+
+        Raises:
+            StoreFullError: it cannot be written down; nothing has changed.
+        """
+
+    def get(self, sha256: str) -> StoredModel:
+        """What is known of a model.
+
+        Raises:
+            ModelNotFoundError: the store has none of this name.
+        """
+
+    def read(self, sha256: str) -> bytes:
+        """A model's file.
+
+        Raises:
+            ModelNotFoundError: the store has none of this name.
+            DigestMismatchError: its bytes are damaged.
+        """
+
+    def models(self) -> tuple[StoredModel, ...]:
+        """All models: the active one first, then by store_time, newest first."""
+
+    def remove(self, sha256: str) -> None:
+        """Forget a model; nothing where there is none."""
+
+    def record(self) -> ActiveRecord:
+        """Which model is active."""
+
+    def set_record(self, record: ActiveRecord) -> None:
+        """Say which model is active.
+
+        Raises:
+            StoreFullError: it cannot be written down; the record is what it was.
+        """
+
+
+class FileModelStore:
+    """A store in one directory, which is made.
+
+    Raises:
+        OSError: the directory cannot be made or read.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._clean()
+
+    def put(self, sha256: str, model: bytes, spec: ModelSpec) -> StoredModel:
+        """Keep a model, as ModelStore.put."""
+        stored = StoredModel(
+            sha256=sha256, spec=spec, size_bytes=len(model), store_time_ns=time.time_ns()
+        )
+        known = self._path(sha256, ".json").exists()
+        about = {
+            "spec": spec.to_json(),
+            "size_bytes": stored.size_bytes,
+            "store_time_ns": stored.store_time_ns,
+        }
+        try:
+            self._write(self._path(sha256, ".tflite"), model, sha256)
+            self._write(self._path(sha256, ".json"), json.dumps(about).encode())
+        except StoreFullError:
+            if not known:
+                self._path(sha256, ".tflite").unlink(missing_ok=True)
+            raise
+        return dataclasses.replace(stored, state=self._state(sha256, self.record()))
+
+    def get(self, sha256: str) -> StoredModel:
+        """What is known of a model, as ModelStore.get."""
+        try:
+            about = json.loads(self._path(sha256, ".json").read_bytes())
+            return StoredModel(
+                sha256=sha256,
+                spec=ModelSpec.from_json(about["spec"]),
+                size_bytes=int(about["size_bytes"]),
+                store_time_ns=int(about["store_time_ns"]),
+                state=self._state(sha256, self.record()),
+            )
+        except FileNotFoundError:
+            raise _not_found(sha256) from None
+        except (SpecError, ValueError, KeyError, TypeError) as error:
+            _log.warning("what is stored of model %s is damaged: %s", sha256, error)
+            raise _not_found(sha256) from error
+
+    def read(self, sha256: str) -> bytes:
+        """A model's file, as ModelStore.read."""
+        try:
+            model = self._path(sha256, ".tflite").read_bytes()
+        except FileNotFoundError:
+            raise _not_found(sha256) from None
+        actual = hashlib.sha256(model).hexdigest()
+        if actual != sha256:
+            raise DigestMismatchError(
+                f"the stored model {sha256} is damaged: its bytes now have the SHA-256 {actual}; "
+                "deploy it again",
+                sha256=sha256,
+                actual_sha256=actual,
+            )
+        return model
+
+    def models(self) -> tuple[StoredModel, ...]:
+        """All models, as ModelStore.models."""
+        models = []
+        for path in self._directory.glob("*.tflite"):
+            with contextlib.suppress(ModelNotFoundError):
+                models.append(self.get(path.stem))
+        models.sort(key=lambda m: (m.state is not ModelState.ACTIVE, -m.store_time_ns, m.sha256))
+        return tuple(models)
+
+    def remove(self, sha256: str) -> None:
+        """Forget a model, as ModelStore.remove."""
+        self._path(sha256, ".json").unlink(missing_ok=True)
+        self._path(sha256, ".tflite").unlink(missing_ok=True)
+        self._sync_directory()
+
+    def record(self) -> ActiveRecord:
+        """Which model is active, as ModelStore.record."""
+        try:
+            raw = json.loads((self._directory / "active.json").read_bytes())
+            record = ActiveRecord(str(raw["active"]), str(raw["previous"]))
+        except FileNotFoundError:
+            return ActiveRecord()
+        except (ValueError, KeyError, TypeError) as error:
+            _log.error("the record of the active model is damaged: %s", error)
+            return ActiveRecord()
+        return record
+
+    def set_record(self, record: ActiveRecord) -> None:
+        """Say which model is active, as ModelStore.set_record."""
+        content = json.dumps(dataclasses.asdict(record)).encode()
+        self._write(self._directory / "active.json", content)
+
+    def _write(self, path: Path, content: bytes, sha256: str = "") -> None:
+        """Stage, sync, verify, rename, sync the directory."""
+        temporary = path.with_name(path.name + _TEMPORARY)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if sha256 and _digest(temporary) != sha256:
+                raise OSError("what was written reads back different; the card may be failing")
+            temporary.rename(path)
+            self._sync_directory()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            detail = error.strerror or str(error)
+            raise StoreFullError(
+                f"the model could not be written to {self._directory}: {detail}; free some space, "
+                "or start holterd with another --data-dir",
+                detail=detail,
+            ) from error
+
+    def _sync_directory(self) -> None:
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _clean(self) -> None:
+        """Remove what a power cut left: temporary files, and a model's half."""
+        record = self.record()
+        for path in [*self._directory.glob("*" + _TEMPORARY), *self._halves()]:
+            if path.stem not in (record.active, record.previous):
+                _log.info("removing %s, left by a write that was cut off", path.name)
+                path.unlink(missing_ok=True)
+
+    def _halves(self) -> Iterator[Path]:
+        for path in self._directory.iterdir():
+            other = {".tflite": ".json", ".json": ".tflite"}.get(path.suffix)
+            if other and _SHA256.fullmatch(path.stem) and not path.with_suffix(other).exists():
+                yield path
+
+    def _path(self, sha256: str, suffix: str) -> Path:
+        # A name from outside must not leave the directory.
+        if not _SHA256.fullmatch(sha256):
+            raise _not_found(sha256)
+        return self._directory / f"{sha256}{suffix}"
+
+    def _state(self, sha256: str, record: ActiveRecord) -> ModelState:
+        if sha256 == record.active:
+            return ModelState.ACTIVE
+        return ModelState.PREVIOUS if sha256 == record.previous else ModelState.STORED
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _not_found(sha256: str) -> ModelNotFoundError:
+    return ModelNotFoundError(
+        f"this device has no model {sha256}; `holter models` lists those that it has",
+        sha256=sha256,
+    )
