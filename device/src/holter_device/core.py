@@ -11,21 +11,24 @@ import logging
 import time
 from pathlib import Path
 
-from .classifier import DeviceFit
+from .classifier import ClassifierSettings, ProcessClassifier
 from .clock import Clock, FollowingClock, MonotonicClock, ScaledClock, boot_id
 from .config import SPEED_MAX, Config
 from .deploy import Deployer
+from .errors import ModelNotFoundError
 from .grid import Grid
 from .leads import RailDetector
 from .log import EndReason, Log
 from .pipeline import Pipeline
-from .sampler import ProcessSampler, Sampler, child_clock
+from .runtime.fit import DeviceFit
+from .sampler import ProcessSampler, Sampler, SourceInfo, child_clock
 from .samples import Classification, Session, UnclassifiableReason
-from .store import FileModelStore
+from .store import FileModelStore, ModelState, StoredModel
 from .windows import max_window_frames, window_ends
 
 START_DELAY_NS = 20_000_000
 DRAIN_SECONDS = 5.0
+MIB = 2**20
 
 _log = logging.getLogger(__name__)
 
@@ -74,14 +77,7 @@ class Core:
         )
         try:
             source = await self.sampler.open()
-            fit = DeviceFit(
-                rate_hz=config.rate,
-                channels=source.channels,
-                sample_format=source.sample_format,
-                max_window_frames=max_window_frames(config.rate),
-            )
-            store = await asyncio.to_thread(FileModelStore, self._data_dir / "models")
-            self.deployer = Deployer(config, store, fit, self.pipeline)
+            await self._open_models(source)
             await self._recover()
             await self.deployer.restore()
             self.session = await self.log.begin_session(
@@ -124,8 +120,38 @@ class Core:
     async def close(self) -> None:
         """End the children and write down everything."""
         await self.sampler.close()
+        if hasattr(self, "deployer"):
+            await self.deployer.close()
         await self.pipeline.close()
         await self.log.close()
+
+    async def active_model(self) -> StoredModel | None:
+        """The model that classifies, as the store knows it."""
+        models = await self.deployer.models()
+        return models[0] if models and models[0].state is ModelState.ACTIVE else None
+
+    async def _open_models(self, source: SourceInfo) -> None:
+        config = self.config
+        settings = ClassifierSettings(
+            runtime=config.runtime,
+            memory_bytes=round(config.model_memory_mib * MIB),
+            model_timeout=config.model_timeout,
+            launcher=config.child_launcher,
+        )
+        fit = DeviceFit(
+            rate_hz=config.rate,
+            channels=source.channels,
+            sample_format=source.sample_format,
+            max_window_frames=max_window_frames(config.rate),
+        )
+        self._store = await asyncio.to_thread(FileModelStore, self._data_dir / "models")
+        self.deployer = Deployer(
+            self._store,
+            self.pipeline,
+            lambda: ProcessClassifier.start(settings),
+            fit,
+            round(config.max_model_mib * MIB),
+        )
 
     async def _read(self) -> None:
         detector = RailDetector(self.session)
@@ -143,8 +169,9 @@ class Core:
         tail = await self.log.unfinished()
         if tail is None or not tail.model_sha256:
             return
-        spec = await self.deployer.spec_of(tail.model_sha256)
-        if spec is None:
+        try:
+            spec = (await asyncio.to_thread(self._store.get, tail.model_sha256)).spec
+        except ModelNotFoundError:
             return
         await self.log.append_finished(
             tail.session_id,

@@ -152,7 +152,11 @@ class Pipeline:
             else:
                 scores = await classifier.classify_values(payload, limit)
         except ModelTimeoutError as error:
+            await self._revive(classifier)
             raise ClassifierUnavailableError(str(error), **error.facts) from error
+        except ClassifierUnavailableError:
+            await self._revive(classifier)
+            raise
         return Classification(
             model_sha256=classifier.sha256,
             labels=classifier.spec.labels,
@@ -253,14 +257,18 @@ class Pipeline:
             item.window.session_id,
             error,
         )
+        await self._revive(item.classifier)
+        return dataclasses.replace(item.window, reason=reason)
+
+    async def _revive(self, classifier: Classifier) -> None:
+        """Bring a classifier back whose process ended; the next failure tries again."""
         self._reviving = True
         try:
-            await item.classifier.revive()
+            await classifier.revive()
             self._reviving = False
-        except DeviceError as again:
-            self.last_error = str(again)
-            _log.error("the classifier does not start again: %s", again)
-        return dataclasses.replace(item.window, reason=reason)
+        except DeviceError as error:
+            self.last_error = str(error)
+            _log.error("the classifier does not start again: %s", error)
 
 
 def _timeout(spec: ModelSpec, session: Session | None) -> float:

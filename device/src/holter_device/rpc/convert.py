@@ -89,7 +89,7 @@ def session_to_pb(session: Session) -> stream_pb.Session:
         rate_hz=session.grid.rate_hz,
         start_monotonic_nanos=session.grid.start_ns,
         channels=[channel_to_pb(channel) for channel in session.channels],
-        sample_format=stream_pb.SampleFormat.ValueType(session.sample_format),
+        sample_format=f"SAMPLE_FORMAT_{session.sample_format.name}",
         boot_id=session.boot_id,
         utc=utc_to_pb(session.utc),
     )
@@ -115,7 +115,7 @@ def block_to_pb(block: Block, session: Session) -> sample_pb.SampleBlock:
         channel_count=len(session.channels),
         monotonic_time_nanos=session.grid.time_ns(block.first_sequence),
         counts=block.counts,
-        sample_format=stream_pb.SampleFormat.ValueType(session.sample_format),
+        sample_format=f"SAMPLE_FORMAT_{session.sample_format.name}",
         lead_off_runs=[
             sample_pb.LeadOffRun(first_sequence=run.first_sequence, frame_count=run.frame_count)
             for run in block.lead_off
@@ -130,7 +130,7 @@ def gap_to_pb(gap: Gap) -> stream_pb.Gap:
         session_id=gap.session_id,
         first_sequence=gap.first_sequence,
         frame_count=gap.frame_count,
-        cause=stream_pb.GapCause.ValueType(gap.cause),
+        cause=f"GAP_CAUSE_{gap.cause.name}",
     )
 
 
@@ -139,7 +139,7 @@ def end_to_pb(end: End) -> stream_pb.StreamEnd:
     return stream_pb.StreamEnd(
         session_id=end.session_id,
         next_sequence=end.next_sequence,
-        reason=stream_pb.StreamEndReason.ValueType(end.reason),
+        reason=f"STREAM_END_REASON_{end.reason.name}",
     )
 
 
@@ -172,9 +172,13 @@ def classification_to_pb(
             classification_pb.Score(label=label, value=value)
             for label, value in zip(item.labels, item.scores, strict=True)
         ],
-        unclassifiable_reason=classification_pb.UnclassifiableReason.ValueType(item.reason or 0),
+        unclassifiable_reason=_reason(item),
         inference_nanos=item.inference_ns,
     )
+
+
+def _reason(item: Classification) -> str:
+    return f"UNCLASSIFIABLE_REASON_{item.reason.name if item.reason else 'UNSPECIFIED'}"
 
 
 def model_change_to_pb(change: ModelChange) -> classification_pb.ModelChanged:
@@ -195,9 +199,9 @@ def spec_to_pb(spec: ModelSpec) -> model_pb.ModelSpec:
         window_frame_count=spec.window,
         hop_frame_count=spec.hop,
         channels=spec.channels,
-        unit=model_pb.ModelUnit.Value(f"MODEL_UNIT_{spec.unit.upper()}"),
+        unit=f"MODEL_UNIT_{spec.unit.upper()}",
         labels=spec.labels,
-        score_kind=model_pb.ScoreKind.Value(f"SCORE_KIND_{spec.score_kind.upper()}"),
+        score_kind=f"SCORE_KIND_{spec.score_kind.upper()}",
         tolerance=spec.tolerance,
     )
 
@@ -206,7 +210,7 @@ def model_to_pb(model: StoredModel) -> model_pb.Model:
     """A model that the device holds."""
     message = model_pb.Model(
         sha256=model.sha256,
-        state=model_pb.ModelState.Value(f"MODEL_STATE_{model.state.upper()}"),
+        state=f"MODEL_STATE_{model.state.name}",
         size_bytes=model.size_bytes,
         spec=spec_to_pb(model.spec),
     )

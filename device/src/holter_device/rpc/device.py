@@ -11,12 +11,10 @@ import grpc
 from holter.v1 import device_service_pb2 as pb
 from holter.v1 import device_service_pb2_grpc as pb_grpc
 
-from ..core import Core
+from ..core import MIB, Core
 from ..windows import max_window_frames
 from . import convert
 from .errors import translated
-
-MIB = 2**20
 
 
 class DeviceServicer(pb_grpc.DeviceServiceServicer):
@@ -44,13 +42,11 @@ class DeviceServicer(pb_grpc.DeviceServiceServicer):
             source=pb.Source(
                 kind=source.kind, description=source.description, speed=core.config.speed_factor
             ),
-            sampler_state=pb.SamplerState.Value(f"SAMPLER_STATE_{core.sampler.state.name}"),
+            sampler_state=f"SAMPLER_STATE_{core.sampler.state.name}",
             quality=convert.quality_to_pb(core.sampler.quality),
             monotonic_time_nanos=core.clock.monotonic_ns(),
             utc=convert.utc_to_pb(core.clock.utc()),
-            classifier_state=pb.ClassifierState.Value(
-                f"CLASSIFIER_STATE_{core.pipeline.state.name}"
-            ),
+            classifier_state=f"CLASSIFIER_STATE_{core.pipeline.state.name}",
             limits=pb.Limits(
                 max_model_bytes=round(core.config.max_model_mib * MIB),
                 max_window_frame_count=max_window_frames(core.config.rate),
@@ -59,7 +55,7 @@ class DeviceServicer(pb_grpc.DeviceServiceServicer):
             sampler_error=core.sampler.last_error,
             classifier_error=core.pipeline.last_error,
         )
-        active = await core.deployer.active()
+        active = await core.active_model()
         if active is not None:
             response.active_model.CopyFrom(convert.model_to_pb(active))
         if core.pipeline.active is not None:

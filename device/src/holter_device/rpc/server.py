@@ -23,10 +23,10 @@ from holter.v1 import (
 )
 
 from ..config import Config
-from ..core import Core
+from ..core import MIB, Core
 from ..errors import ListenError
 from .classifications import ClassificationServicer
-from .device import MIB, DeviceServicer
+from .device import DeviceServicer
 from .models import ModelServicer
 from .samples import SampleServicer
 
