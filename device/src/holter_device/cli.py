@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .config import Config, load_config
+from .config import Config, example, load_config
 from .errors import ConfigError, DeviceError
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   holterd --replay mitdb/208 --speed 10            a WFDB record, ten times as fast
   holterd --config /etc/holter/holterd.toml        a Raspberry Pi with its settings
   holterd probe --bus 1 --address 0x48             what does the I2C bus say?
+  holterd config > holterd.toml                    every setting, to be edited
 
 Holter is not a medical device: do not diagnose, monitor or treat anyone by what it shows."""
 
@@ -45,6 +46,9 @@ def run(arguments: list[str]) -> int:
         _start_logging(config.log_level)
         if command == "probe":
             return _probe(config)
+        if command == "config":
+            print(example(), end="")
+            return EXIT_OK
         return _serve(config)
     except ConfigError as error:
         return _fail(error, EXIT_USAGE)
@@ -68,9 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("serve", "probe"),
+        choices=("serve", "probe", "config"),
         default="serve",
-        help="serve (the default), or probe: read the I2C bus once and say what is there",
+        help="serve (the default); probe: read the I2C bus once and say what is there; "
+        "config: print a commented holterd.toml",
     )
     parser.add_argument(
         "--config", type=Path, default=None, metavar="FILE", help="TOML file; each key is a flag"

@@ -11,6 +11,7 @@ Errors:
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import tomllib
 from pathlib import Path
@@ -155,6 +156,25 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> Config:
         )
     except ConfigError as error:
         raise ConfigError(f"{where}{error}", **error.facts) from error
+
+
+def example() -> str:
+    """A holterd.toml with every key, commented out and at its default."""
+    lines = [
+        "# Settings of holterd: holterd --config holterd.toml. Each key is a flag too, and a flag",
+        "# wins: reference_volts is --reference-volts. What is commented out is the default.",
+    ]
+    for field in dataclasses.fields(Config):
+        text = field.metadata["help"]
+        lines += ["", f"# {text[0].upper()}{text[1:]}.", f"#{field.name} = {_toml(field)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(field: dataclasses.Field[Any]) -> str:
+    if field.name == "address":
+        return f"{field.default:#x}"
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    return json.dumps(default)
 
 
 def _read(path: Path) -> dict[str, Any]:
