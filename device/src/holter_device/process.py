@@ -42,6 +42,7 @@ class Child:
         self._stdin = process.stdin
         self._stdout = process.stdout
         self._received = bytearray()
+        self._reading = False
 
     @classmethod
     async def start(cls, name: str, *arguments: str, launcher: Sequence[str] = ()) -> Child:
@@ -83,8 +84,7 @@ class Child:
             ChildEndedError: it has ended, or wrote what is no frame.
         """
         while (frame := self._take_frame()) is None:
-            data = await self._stdout.read(_READ_BYTES)
-            if not data:
+            if not (data := await self._read()):
                 raise ChildEndedError(self.name, await self._process.wait())
             self._received += data
         return frame
@@ -99,6 +99,19 @@ class Child:
         while (frame := self._take_frame()) is not None:
             frames.append(frame)
         return frames
+
+    async def _read(self) -> bytes:
+        self._reading = True
+        try:
+            return await self._stdout.read(_READ_BYTES)
+        finally:
+            self._reading = False
+
+    async def _ended(self) -> int:
+        """Wait for its end, and take what it still wrote: asyncio waits for the pipe's end too."""
+        while not self._reading and await self._read():
+            pass
+        return await self._process.wait()
 
     def _take_frame(self) -> tuple[int, bytes] | None:
         """The first frame of what was received, where it is whole."""
@@ -120,7 +133,7 @@ class Child:
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:
-            return await asyncio.wait_for(self._process.wait(), grace_seconds)
+            return await asyncio.wait_for(self._ended(), grace_seconds)
         except TimeoutError:
             return await self.kill()
 
@@ -129,7 +142,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._stdin.close()
-        return await self._process.wait()
+        return await self._ended()
 
 
 def ending(returncode: int) -> str:
