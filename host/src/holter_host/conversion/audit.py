@@ -63,8 +63,9 @@ class Audit:
             )
         if self.uninitialised:
             raise ConversionError(
-                f"The conversion lost the weights of {len(self.uninitialised)} variable(s); export "
-                "the model with Keras's model.export."
+                f"{len(self.uninitialised)} variable(s) have no value in the .tflite: TensorFlow's "
+                "converter loses the weights of a Keras 3 model that tf.saved_model.save wrote; "
+                "convert the SavedModel with holter convert."
             )
 
 

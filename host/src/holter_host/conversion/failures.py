@@ -23,10 +23,12 @@ _LOADING: Final = (
     ("", "Read less bytes", f"has weights in variables/ that are cut short; {_RESAVE}"),
     ("", "Checksum does not match", f"has weights in variables/ that are damaged; {_RESAVE}"),
     ("DataLossError", "", f"has weights in variables/ that are damaged; {_RESAVE}"),
-    ("NotFoundError", "variables", f"lacks its weights in variables/; {_RESAVE}"),
+    ("", "variables.data", f"lacks its weights in variables/; {_RESAVE}"),
+    ("", "sstable", f"has a variables.index that is damaged; {_RESAVE}"),
 )
 _OPS: Final = re.compile(r"^\s*(?:Flex|Custom) ops: (.+)$", re.MULTILINE)
 _REFUSED_OP: Final = re.compile(r"'(tf\.\w+)' op is neither a custom op nor a flex op")
+_NODE: Final = re.compile(r"\{\{.*?\}\}\s*")
 
 
 def loading_failure(error: Exception, path: Path) -> HolterError:
@@ -38,10 +40,20 @@ def loading_failure(error: Exception, path: Path) -> HolterError:
     return BadInputError(f"TensorFlow cannot load {path}: {_first_line(error)}")
 
 
+def running_failure(error: Exception, path: Path, shape: tuple[int, ...]) -> HolterError:
+    """The error for a SavedModel at `path` that loaded, but cannot compute one window."""
+    if "Could not find callback" in str(error):
+        return BadInputError(
+            f"{path} calls Python code (tf.py_function or tf.numpy_function), which no SavedModel "
+            "holds; write that part in TensorFlow."
+        )
+    return BadInputError(
+        f"{path} cannot compute a window of shape {list(shape)}: {_first_line(error)}"
+    )
+
+
 def conversion_failure(error: Exception, path: Path) -> HolterError:
     """The error for a SavedModel at `path` that loaded, but that one route could not convert."""
-    if isinstance(error, HolterError):
-        return error
     text = str(error)
     ops = sorted(
         {op.strip() for found in _OPS.findall(text) for op in found.split(",")}
@@ -55,6 +67,7 @@ def conversion_failure(error: Exception, path: Path) -> HolterError:
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = _NODE.sub("", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     first = lines[0] if lines else "no reason given"
     return f"{type(error).__name__}: {first[:300]}"

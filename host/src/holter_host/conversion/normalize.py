@@ -1,7 +1,7 @@
 """What `normalize` means, in NumPy: the definition that the converted graph is held against.
 
     zscore   (x - mean) / max(s, 1e-6), s the population standard deviation
-    minmax   (x - min) / (max - min), which maps to [0, 1]; a flat window becomes 0
+    minmax   (x - min) / max(max - min, 1e-30), which maps to [0, 1]; a flat window becomes 0
     none     x
 
 both for each window and channel by itself. Both are unchanged when a constant is added to x, and

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holter_host.bundle import Golden, tflite_part, write_bundle
+from holter_host.conversion import failures
 from holter_host.conversion.golden import golden_windows
 from holter_host.conversion.options import (
     DEFAULT_RATE_HZ,
@@ -67,7 +68,8 @@ def convert(job: Job) -> None:
     plan = plan_input(source.input_shape, job.options)
     normalize = job.options.normalize or "none"
     golden = _reference(job, source, plan, normalize)
-    failure: HolterError | None = None
+    refused: HolterError | None = None
+    failed: HolterError | None = None
     for route, lower in _routes(source, plan, normalize):
         try:
             job.tell("Converting")
@@ -78,12 +80,15 @@ def convert(job: Job) -> None:
             fidelity = Fidelity.measure(golden.scores, checked.model.scores(golden.windows, plan))
             fidelity.check()
             _save(job, checked, plan, golden, {"route": route, **source.facts()}, fidelity)
+        except HolterError as error:
+            traceback.print_exc()
+            refused = refused or error
         except Exception as error:
             traceback.print_exc()
-            failure = failure or _translated(error, job.model)
+            failed = failed or failures.conversion_failure(error, job.model)
         else:
             return
-    raise failure or ConversionError(f"No route converts {job.model}.")
+    raise refused or failed or ConversionError(f"No route converts {job.model}.")
 
 
 def bundle(job: Job) -> None:
@@ -130,7 +135,7 @@ class _Checked:
 
 def _load(job: Job) -> Source:
     try:
-        from holter_host.conversion import failures, saved_model
+        from holter_host.conversion import saved_model
     except ImportError as error:
         raise _missing(error) from error
     job.tell("Loading the SavedModel")
@@ -150,10 +155,7 @@ def _reference(job: Job, source: Source, plan: InputPlan, normalize: Normalize) 
     except HolterError:
         raise
     except Exception as error:
-        line = (str(error).strip().splitlines() or ["no reason given"])[0][:300]
-        raise BadInputError(
-            f"{job.model} cannot compute a window of shape {list(plan.shape)}: {line}"
-        ) from error
+        raise failures.running_failure(error, job.model, plan.shape) from error
     resolve_spec(job.options, plan, source.ends, scores, job.default_name)
     return Golden(windows, _finite(scores, "The SavedModel"))
 
@@ -196,12 +198,6 @@ def _finite(scores: npt.NDArray[np.float32], owner: str) -> npt.NDArray[np.float
             "weights and for a division by zero in its graph."
         )
     return scores
-
-
-def _translated(error: Exception, path: Path) -> HolterError:
-    from holter_host.conversion import failures
-
-    return failures.conversion_failure(error, path)
 
 
 def _missing(error: ImportError) -> ConversionError:

@@ -78,7 +78,8 @@ def bundle_tflite(
         raise BadInputError(f"{source} does not exist; give the path of a .tflite.")
     if SPEC_PATH.encode() in source.read_bytes():
         raise BadInputError(
-            f"{source} is a Holter model already; deploy it as it is, or see holter inspect {source}."
+            f"{source} is a Holter model already; deploy it as it is, or show it with: "
+            f"holter inspect {source}"
         )
     return _run("bundle", source, Path(output), options, progress, converter)
 

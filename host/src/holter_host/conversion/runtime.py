@@ -77,7 +77,8 @@ class TfliteModel:
             float32, shape (count, label_count).
 
         Raises:
-            ConversionError: the runtime fails while it runs.
+            ConversionError: the runtime fails while it runs, or the same window gives other scores
+                the second time.
             BadInputError: the input has another shape, or the output is not one row of scores.
         """
         loaded = tuple(int(n) for n in self._input["shape"])
@@ -86,7 +87,14 @@ class TfliteModel:
                 f"The .tflite takes {list(loaded)}, not {list(plan.shape)}; an axis that is free "
                 "became 1: convert it with fixed shapes."
             )
-        return np.stack([as_scores(self._run(plan.feed(window))) for window in windows])
+        first = [as_scores(self._run(plan.feed(window))) for window in windows]
+        again = [as_scores(self._run(plan.feed(window))) for window in windows]
+        if not np.allclose(first, again, rtol=1e-6, atol=1e-6, equal_nan=True):
+            raise ConversionError(
+                "The model gives other scores when it is given the same window again: it keeps "
+                "state from window to window or draws random numbers; export it without."
+            )
+        return np.stack(first)
 
     def latency_ms(self, windows: npt.NDArray[np.float32], plan: InputPlan) -> float:
         """Median wall time of one window on this machine, one thread, in milliseconds."""
