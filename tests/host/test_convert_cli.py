@@ -2,34 +2,61 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
-from click.testing import CliRunner, Result
 
 from holter_host.bundle import read_bundle
-from holter_host.cli._convert import bundle, convert, inspect
+from holter_host.cli import run
 from support.models import saved_models
 
 needs_tensorflow = [pytest.mark.tensorflow, pytest.mark.litert, pytest.mark.timeout(300)]
 
 
-def run(command: click.Command, *args: object) -> Result:
-    """Run one command as the terminal would."""
-    return CliRunner().invoke(command, [str(arg) for arg in args], catch_exceptions=False)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """What one run of `holter` did."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+Holter = Callable[..., Result]
+
+
+@pytest.fixture
+def holter(capfd: pytest.CaptureFixture[str]) -> Holter:
+    """Runs `holter` with arguments."""
+
+    def call(*args: object) -> Result:
+        code = run([str(arg) for arg in args])
+        said = capfd.readouterr()
+        return Result(code, said.out, said.err)
+
+    return call
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file made by the command in a process of its own."""
     out = tmp_path_factory.mktemp("cli") / "out.tflite"
-    code = "from holter_host.cli._convert import convert; convert()"
+    code = "from holter_host.cli import main; main()"
     args = ["--labels", "N, S,V", "--unit", "counts", "--normalize", "zscore", "--rate", "250"]
-    command = [sys.executable, "-c", code, str(saved_models() / "cnn_export"), "-o", str(out)]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "convert",
+        str(saved_models() / "cnn_export"),
+        "-o",
+        str(out),
+    ]
     done = subprocess.run([*command, *args], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "proven    against the SavedModel on 8 golden windows" in done.stdout
@@ -50,35 +77,37 @@ class TestWithTensorFlow:
         spec = read_bundle(model).spec
         assert (spec.labels, spec.unit, spec.rate_hz) == (("N", "S", "V"), "counts", 250.0)
 
-    def test_inspect_shows_what_is_in_the_file(self, model: Path) -> None:
+    def test_inspect_shows_what_is_in_the_file(self, model: Path, holter: Holter) -> None:
         """The readable form has the digest, the labels and the proof; --ops has every op."""
-        shown = run(inspect, model, "--ops")
+        shown = holter("inspect", model, "--ops")
         assert shown.exit_code == 0
         assert read_bundle(model).sha256 in shown.stdout
         assert "N, S, V (probabilities)" in shown.stdout
         assert "CONV_2D" in shown.stdout
 
-    def test_inspect_json_is_one_object(self, model: Path) -> None:
+    def test_inspect_json_is_one_object(self, model: Path, holter: Holter) -> None:
         """--json prints one object with the spec and the report."""
-        shown = json.loads(run(inspect, model, "--json").stdout)
+        shown = json.loads(holter("inspect", model, "--json").stdout)
         made = read_bundle(model)
         assert shown["sha256"] == made.sha256
         assert shown["spec"]["labels"] == ["N", "S", "V"]
         assert shown["report"] == made.report
 
-    def test_bundle_prints_json_on_stdout_alone(self, model: Path, tmp_path: Path) -> None:
+    def test_bundle_prints_json_on_stdout_alone(
+        self, model: Path, tmp_path: Path, holter: Holter
+    ) -> None:
         """With --json stdout is one object, and progress is on stderr."""
         plain = tmp_path / "plain.tflite"
         plain.write_bytes(read_bundle(model).tflite)
-        done = run(bundle, plain, "-o", tmp_path / "o.tflite", "--labels", "a,b,c", "--json")
+        done = holter("bundle", plain, "-o", tmp_path / "o.tflite", "--labels", "a,b,c", "--json")
         assert done.exit_code == 0
         assert json.loads(done.stdout)["report"]["proven"] is False
         assert "Running 8 golden windows" in done.stderr
 
-    def test_a_refusal_is_one_sentence_and_status_1(self, tmp_path: Path) -> None:
+    def test_a_refusal_is_one_sentence_and_status_1(self, tmp_path: Path, holter: Holter) -> None:
         """A model with an op that no light runtime has: status 1, one line, the noise in a file."""
         out, log = tmp_path / "o.tflite", tmp_path / "log"
-        done = run(convert, saved_models() / "no_builtin", "-o", out, "--log-file", log)
+        done = holter("convert", saved_models() / "no_builtin", "-o", out, "--log-file", log)
         assert done.exit_code == 1
         assert done.stdout == ""
         errors = [line for line in done.stderr.splitlines() if not line.endswith("…")]
@@ -88,7 +117,7 @@ class TestWithTensorFlow:
         assert "MatrixInverse" in log.read_text()
 
 
-def test_bad_input_is_one_sentence_and_status_2(tmp_path: Path) -> None:
+def test_bad_input_is_one_sentence_and_status_2(tmp_path: Path, holter: Holter) -> None:
     """A missing SavedModel, a plain file and an unknown key end with status 2 and one line."""
     (tmp_path / "plain.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3")
     model = tmp_path / "model"
@@ -97,15 +126,15 @@ def test_bad_input_is_one_sentence_and_status_2(tmp_path: Path) -> None:
     (model / "model.toml").write_text("widow = 3")
     out = tmp_path / "o.tflite"
     for result, words in (
-        (run(convert, tmp_path / "gone", "-o", out), "does not exist"),
-        (run(convert, model, "-o", out), "unknown key 'widow'"),
-        (run(bundle, tmp_path / "gone", "-o", out), "does not exist"),
-        (run(inspect, tmp_path / "plain.tflite"), "holter bundle"),
-        (run(inspect, tmp_path / "gone"), "No such file"),
+        (holter("convert", tmp_path / "gone", "-o", out), "does not exist"),
+        (holter("convert", model, "-o", out), "unknown key 'widow'"),
+        (holter("bundle", tmp_path / "gone", "-o", out), "does not exist"),
+        (holter("inspect", tmp_path / "plain.tflite"), "holter bundle"),
+        (holter("inspect", tmp_path / "gone"), "No such file"),
     ):
         assert result.exit_code == 2
         assert words in result.stderr
-        assert result.stderr.splitlines()[-1].startswith("Error: ")
+        assert result.stderr.splitlines()[-1].startswith("holter: ")
         assert "Traceback" not in result.stderr
         assert not out.exists()
 
@@ -120,15 +149,15 @@ def test_bad_input_is_one_sentence_and_status_2(tmp_path: Path) -> None:
         (),
     ],
 )
-def test_bad_usage_is_status_2(args: tuple[str, ...]) -> None:
+def test_bad_usage_is_status_2(args: tuple[str, ...], holter: Holter) -> None:
     """A flag's value that cannot be meant, or a missing one, is refused by name."""
-    result = run(convert, *args)
+    result = holter("convert", *args)
     assert result.exit_code == 2
-    assert "Error: " in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("holter: ")
 
 
-@pytest.mark.parametrize("command", [convert, bundle, inspect])
-def test_help_shows_an_example(command: click.Command) -> None:
+@pytest.mark.parametrize("verb", ["convert", "bundle", "inspect"])
+def test_help_shows_an_example(verb: str, holter: Holter) -> None:
     """Each command's --help has an example that names the command."""
-    shown = run(command, "--help").stdout
-    assert f"holter {command.name} " in shown.split("Example:")[1]
+    shown = holter(verb, "--help").stdout
+    assert f"holter {verb} " in shown.split("Example:")[1]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +11,7 @@ import click
 
 from holter.spec import LAYOUTS, SCORE_KINDS, UNITS
 from holter_host.bundle import Bundle, read_bundle
+from holter_host.cli._common import emit, emit_json, json_option
 from holter_host.conversion import (
     NORMALIZATIONS,
     ConversionOptions,
@@ -20,7 +19,6 @@ from holter_host.conversion import (
     bundle_tflite,
 )
 from holter_host.conversion import convert as convert_saved_model
-from holter_host.errors import ConversionError, HolterError
 
 _Command = Callable[..., None]
 
@@ -57,7 +55,7 @@ _OPTIONS: Final = (
 _OUT: Final = click.option(
     "-o", "out", required=True, type=click.Path(path_type=Path), help="The model file to write."
 )
-_JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_JSON: Final = json_option("Print one JSON object: the spec, the report and the digest.")
 _LOG: Final = click.option(
     "--log-file", type=click.Path(path_type=Path), help="Keep TensorFlow's messages here."
 )
@@ -69,23 +67,6 @@ def _model_options(command: _Command) -> _Command:
     return command
 
 
-def _one_sentence(command: _Command) -> _Command:
-    """Turn Holter's errors into one sentence on stderr and their exit code."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except HolterError as error:
-            text = str(error)
-            if isinstance(error, ConversionError) and error.log and not kwargs.get("log_file"):
-                text += " (--log-file FILE keeps TensorFlow's messages.)"
-            click.echo(f"Error: {text}", err=True)
-            raise click.exceptions.Exit(error.exit_code) from error
-
-    return wrapped
-
-
 @click.command
 @click.argument("saved_model", type=click.Path(path_type=Path))
 @_OUT
@@ -93,7 +74,6 @@ def _one_sentence(command: _Command) -> _Command:
 @click.option("--normalize", type=click.Choice(NORMALIZATIONS), help="Put into the graph (none).")
 @_LOG
 @_JSON
-@_one_sentence
 def convert(
     saved_model: Path, out: Path, log_file: Path | None, as_json: bool, **said: Any
 ) -> None:
@@ -122,7 +102,6 @@ def convert(
 @_model_options
 @_LOG
 @_JSON
-@_one_sentence
 def bundle(tflite: Path, out: Path, log_file: Path | None, as_json: bool, **said: Any) -> None:
     """Make an existing TFLITE deployable: describe it and add golden windows.
 
@@ -144,7 +123,6 @@ def bundle(tflite: Path, out: Path, log_file: Path | None, as_json: bool, **said
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--ops", is_flag=True, help="List every op with its version.")
 @_JSON
-@_one_sentence
 def inspect(model: Path, ops: bool, as_json: bool) -> None:
     """Show what MODEL, a file made by convert or bundle, takes and gives, and how it was proven.
 
@@ -161,13 +139,13 @@ def _progress(sentence: str) -> None:
 
 def _show(bundle: Bundle, as_json: bool, ops: bool = False) -> None:
     if as_json:
-        click.echo(json.dumps(_described(bundle)))
+        emit_json(_described(bundle))
         return
-    click.echo(str(bundle.path))
+    emit(str(bundle.path))
     for key, text in _lines(bundle):
-        click.echo(f"  {key:<9} {text}")
+        emit(f"  {key:<9} {text}")
     for op in bundle.report.get("ops", []) if ops else []:
-        click.echo(f"    {op['name']:<32} version {op['version']:<3} {op['count']} times")
+        emit(f"    {op['name']:<32} version {op['version']:<3} {op['count']} times")
 
 
 def _described(bundle: Bundle) -> dict[str, Any]:

@@ -147,5 +147,5 @@ def _death(code: int, stage: str) -> str:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
     return (
         f"The conversion process {how} while it was at {stage!r}: a fault inside TensorFlow or "
-        "LiteRT, or no memory left for it; nothing was written."
+        "LiteRT, or no memory left for it; nothing was written. Its words: --log-file FILE."
     )
