@@ -223,6 +223,44 @@ def crashing(window: int = WINDOW) -> bytes:
     return graph.finish()
 
 
+def cnn(widths: Sequence[int], kernel: int, window: int = 3600, labels: int = 3) -> bytes:
+    """An untrained network of strided convolutions, a mean and a softmax, for benchmarks.
+
+    Args:
+        widths: channels of each convolution, each of which halves the length.
+        kernel: frames that a convolution sees.
+        window: frames of the input, shape (1, window, 1).
+        labels: scores of the output.
+    """
+    rng = np.random.default_rng(3)
+    graph = Graph()
+    main = graph.main
+    source, image = main.tensor((1, window, 1), name="x"), main.tensor((1, 1, window, 1))
+    shape = main.constant(np.array([1, 1, window, 1], "i4"))
+    main.operator(_Op.RESHAPE, [source, shape], [image], schema.ReshapeOptionsT())
+    length, depth = window, 1
+    for width in widths:
+        length = -(-length // 2)
+        kernels = rng.normal(0, (2 / (kernel * depth)) ** 0.5, (width, 1, kernel, depth))
+        inputs = [image, main.constant(kernels.astype("f4")), main.constant([0.0] * width)]
+        options = schema.Conv2DOptionsT()
+        options.padding, options.strideH, options.strideW = schema.Padding.SAME, 1, 2
+        options.fusedActivationFunction = schema.ActivationFunctionType.RELU
+        image, depth = main.tensor((1, 1, length, width)), width
+        main.operator(_Op.CONV_2D, inputs, [image], options)
+    mean, logits = main.tensor((1, depth)), main.tensor((1, labels))
+    axes = main.constant(np.array([1, 2], "i4"))
+    main.operator(_Op.MEAN, [image, axes], [mean], schema.ReducerOptionsT())
+    inputs = [mean, main.constant(rng.normal(0, 1, (labels, depth)).astype("f4"))]
+    inputs.append(main.constant([0.0] * labels))
+    main.operator(_Op.FULLY_CONNECTED, inputs, [logits], schema.FullyConnectedOptionsT())
+    scores, softmax = main.tensor((1, labels), name="y"), schema.SoftmaxOptionsT()
+    softmax.beta = 1.0
+    main.operator(_Op.SOFTMAX, [logits], [scores], softmax)
+    main.table.inputs, main.table.outputs = [source], [scores]
+    return graph.finish()
+
+
 def averaging_weights(window: int = WINDOW, labels: int = len(LABELS), channels: int = 1) -> Floats:
     """Label k is k + 1 times the window's mean."""
     scale = np.arange(1, labels + 1)[:, None] / (window * channels)

@@ -9,10 +9,8 @@ ClassifierUnavailableError (the process has ended); `revive` then brings the mod
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -30,7 +28,8 @@ from .errors import (
     ModelTimeoutError,
     WindowSizeMismatchError,
 )
-from .process import Child, ChildEndedError
+from .link import Link
+from .process import ChildEndedError
 from .runtime import RuntimeInfo
 from .runtime.fit import DeviceFit
 
@@ -150,10 +149,7 @@ class ProcessClassifier:
         self._settings = settings
         self._turn = asyncio.Lock()
         self._reviving = asyncio.Lock()
-        self._answers: deque[asyncio.Future[tuple[int, bytes]]] = deque()
-        self._child: Child | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._ended: ChildEndedError | None = None
+        self._link: Link
         self._closed = False
         self._fit: DeviceFit | None = None
         self._read: ReadModel | None = None
@@ -176,8 +172,7 @@ class ProcessClassifier:
     @property
     def pid(self) -> int:
         """The process; another one after `revive`."""
-        assert self._child is not None
-        return self._child.pid
+        return self._link.pid
 
     async def load(self, sha256: str, model: bytes, fit: DeviceFit) -> LoadReport:
         """Load a model file, as Classifier.load."""
@@ -213,19 +208,18 @@ class ProcessClassifier:
     async def revive(self) -> None:
         """Bring the model back, as Classifier.revive."""
         async with self._reviving:
-            if self._ended is None or self._closed:
+            if self._closed or not self._link.ended:
                 return
             assert self._read is not None
             assert self._fit is not None
             model = await asyncio.to_thread(self._read)
-            await self._end()
             await self._start()
             await self._load(model, self._fit)
 
     async def close(self) -> None:
         """End the process, as Classifier.close."""
         self._closed = True
-        await self._end()
+        await self._link.kill()
 
     async def _start(self) -> None:
         arguments = {
@@ -233,37 +227,24 @@ class ProcessClassifier:
             "memory_bytes": self._settings.memory_bytes,
         }
         launcher = self._settings.launcher
-        self._child = await Child.start("classifier", json.dumps(arguments), launcher=launcher)
-        hello: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
-        self._answers.append(hello)
-        self._ended = None
-        self._reader = asyncio.create_task(self._read_answers(self._child), name="classifier")
+        link = self._link = await Link.start("classifier", json.dumps(arguments), launcher=launcher)
         try:
-            async with asyncio.timeout(START_TIMEOUT_SECONDS):
-                kind, payload = await hello
-        except TimeoutError as error:
-            await self._end()
-            raise ClassifierUnavailableError(
-                f"the classifier process did not start within {START_TIMEOUT_SECONDS:g} seconds"
-            ) from error
-        except ChildEndedError as error:
-            await self._end()
+            if self._closed:
+                raise ClassifierUnavailableError("the classifier has been closed")
+            kind, payload = await self._in_time("start", START_TIMEOUT_SECONDS, link.greeting)
+            answer = json.loads(payload)
+            if kind != Kind.HELLO:
+                raise ClassifierUnavailableError(str(answer["message"]), **answer["facts"])
+        except (ChildEndedError, ModelTimeoutError) as error:
+            await link.kill()
             raise ClassifierUnavailableError(f"the classifier does not start: {error}") from error
-        except asyncio.CancelledError:
-            await self._end()
+        except BaseException:
+            await link.kill()
             raise
-        answer = json.loads(payload)
-        if kind != Kind.HELLO:
-            await self._end()
-            raise ClassifierUnavailableError(str(answer["message"]), **answer["facts"])
         self.runtime = RuntimeInfo(**answer)
 
     async def _load(self, model: bytes, fit: DeviceFit) -> LoadReport:
-        assert self._child is not None
-        try:
-            await self._child.send(Kind.FIT, fit.to_json().encode())
-        except ChildEndedError as error:
-            raise _crashed("load", error) from error
+        self._link.send(Kind.FIT, fit.to_json().encode())
         answer = await self._request("load", Kind.LOAD, model)
         return LoadReport(ModelSpec.from_json(answer["spec"]), answer["elapsed_ns"])
 
@@ -292,51 +273,40 @@ class ProcessClassifier:
     async def _ask(
         self, step: str, kind: Kind, payload: bytes, timeout: float
     ) -> tuple[int, bytes]:
-        """One frame and its answer; one at a time, so that the time is this frame's own.
+        """One frame and its answer; one at a time, so that the time is this frame's own."""
+        async with self._turn:
+            answer = self._link.ask(kind, payload)
+            return await self._in_time(step, timeout, answer)
+
+    async def _in_time(
+        self, step: str, timeout: float, answer: asyncio.Future[tuple[int, bytes]]
+    ) -> tuple[int, bytes]:
+        """An answer; the process is killed when it takes too long.
 
         Raises:
             ChildEndedError: the process ended, before or meanwhile.
-            ModelTimeoutError: it took too long, and was killed.
+            ModelTimeoutError: it took too long.
         """
-        async with self._turn:
-            if self._ended is not None:
-                raise self._ended
-            assert self._child is not None
-            answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
-            self._answers.append(answer)
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._child.send(kind, payload)
-                    return await answer
-            except TimeoutError as error:
-                await self._end()
-                raise ModelTimeoutError(
-                    f"the model did not finish ({step}) within {timeout:g} seconds on this device",
-                    step=step,
-                    limit_seconds=f"{timeout:g}",
-                ) from error
+        link, expired = self._link, False
 
-    async def _read_answers(self, child: Child) -> None:
-        """Give each answer to who waits longest; at the end, the end to all."""
+        def expire() -> None:
+            nonlocal expired
+            expired = True
+            link.signal_kill()
+
+        timer = asyncio.get_running_loop().call_later(timeout, expire)
         try:
-            while True:
-                answer = await child.receive()
-                waiting = self._answers.popleft()
-                if not waiting.done():
-                    waiting.set_result(answer)
+            return await answer
         except ChildEndedError as error:
-            self._ended = error
-            while self._answers:
-                waiting = self._answers.popleft()
-                if not waiting.done():
-                    waiting.set_exception(error)
-
-    async def _end(self) -> None:
-        """Kill: a classifier has nothing to finish, and may be stuck in a model."""
-        if self._child is not None and self._reader is not None:
-            await self._child.kill()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reader
+            if not expired:
+                raise
+            raise ModelTimeoutError(
+                f"the model did not finish ({step}) within {timeout:g} seconds on this device",
+                step=step,
+                limit_seconds=f"{timeout:g}",
+            ) from error
+        finally:
+            timer.cancel()
 
     def _wrong_size(self, actual: int) -> WindowSizeMismatchError:
         expected = self.spec.window * self.spec.channel_count

@@ -48,12 +48,7 @@ class Child:
     async def start(cls, name: str, *arguments: str, launcher: Sequence[str] = ()) -> Child:
         """Start `holter_device.children.<name>` with these arguments after the parent's pid."""
         process = await asyncio.create_subprocess_exec(
-            *launcher,
-            sys.executable,
-            "-m",
-            f"holter_device.children.{name}",
-            str(os.getpid()),
-            *arguments,
+            *command(name, *arguments, launcher=launcher),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=2**18,
@@ -143,6 +138,12 @@ class Child:
             self._process.kill()
         self._stdin.close()
         return await self._ended()
+
+
+def command(name: str, *arguments: str, launcher: Sequence[str] = ()) -> tuple[str, ...]:
+    """The command line of `holter_device.children.<name>`, a child of this process."""
+    module = f"holter_device.children.{name}"
+    return (*launcher, sys.executable, "-m", module, str(os.getpid()), *arguments)
 
 
 def ending(returncode: int) -> str:

@@ -27,7 +27,7 @@ import resource
 import struct
 import sys
 
-from . import begin, read_frame, write_frame
+from . import FRAME, begin, write_frame
 
 INFERENCE_NS = struct.Struct("<Q")
 
@@ -77,10 +77,13 @@ def main() -> None:
     if runtime is None:
         return
     server = Server(runtime)
-    while (frame := read_frame(0)) is not None:
-        answer = server.answer(*frame)
-        if answer is not None:
-            write_frame(out, *answer)
+    # Buffered, so that a window and its header are one read; a model is read in place.
+    with open(0, "rb", buffering=2**16, closefd=False) as stdin:
+        while len(header := stdin.read(FRAME.size)) == FRAME.size:
+            length, kind = FRAME.unpack(header)
+            answer = server.answer(kind, stdin.read(length))
+            if answer is not None:
+                write_frame(out, *answer)
 
 
 if __name__ == "__main__":

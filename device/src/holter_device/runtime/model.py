@@ -69,12 +69,15 @@ class Model:
 
         Raises:
             GoldenMismatchError: a score is not finite or differs by more than the tolerance.
-            ModelRunError: the model fails on one.
+            ModelMalformedError: the model fails on one.
         """
         worst = 0.0
         windows, scores = self._golden
         for index, (window, expected) in enumerate(zip(windows, scores, strict=True)):
-            actual = self._run(window)
+            try:
+                actual = self._run(window)
+            except ModelRunError as error:
+                raise malformed(f"on golden window {index} {error}") from error
             difference = float(np.max(np.abs(actual - expected)))
             if not difference <= self.spec.tolerance:
                 raise GoldenMismatchError(
@@ -118,7 +121,9 @@ class Model:
         except Exception as error:  # the runtimes raise several kinds, none documented
             # An interpreter that has failed once must not be used again.
             self._graph = self._load()
-            raise ModelRunError(f"the model failed on a window: {_first_line(error)}") from error
+            raise ModelRunError(
+                f"the model failed on a window: {_first_sentence(error)}"
+            ) from error
         return output.reshape(-1).astype(np.float32, copy=False)
 
     def _load(self) -> Graph:
@@ -133,7 +138,7 @@ class Model:
             text = str(error).lower()
             if any(words in text for words in _UNSUPPORTED):
                 raise self._unsupported(error) from error
-            raise malformed(f"the runtime does not load it: {_first_line(error)}") from error
+            raise malformed(f"the runtime does not load it: {_first_sentence(error)}") from error
         self._check(graph)
         return graph
 
@@ -154,15 +159,16 @@ class Model:
             )
 
     def _unsupported(self, error: Exception) -> OpUnsupportedError:
-        info, detail = self._runtime.info, _first_line(error)
+        info, detail = self._runtime.info, _first_sentence(error)
         return OpUnsupportedError(
-            f"the model uses an operator that {info.name} {info.version} does not have: {detail} "
+            f"the model uses an operator that {info.name} {info.version} does not have: {detail}. "
             "Convert it with built-in operators only, or install a newer runtime",
             detail=detail,
             runtime=f"{info.name} {info.version}",
         )
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+def _first_sentence(error: Exception) -> str:
+    """The runtimes go on with advice that is not for a device."""
+    text = str(error).strip().splitlines()[:1] or [type(error).__name__]
+    return text[0].split(". ")[0].rstrip(".")[:300]
