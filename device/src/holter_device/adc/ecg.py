@@ -115,7 +115,8 @@ _RHYTHMS = {"sinus": _sinus, "bigeminy": _bigeminy, "atrial": _atrial}
 def _cumulate(intervals: FloatArray) -> FloatArray:
     """Times of the beats, with the intervals scaled so that they fill the period exactly."""
     times: FloatArray = np.cumsum(intervals * (PERIOD_SECONDS / intervals.sum()))
-    return times - intervals[0]
+    times -= intervals[0]
+    return times
 
 
 def _add_beats(

@@ -1,0 +1,24 @@
+"""Fakes that ship: chips at byte level, the bus that they are on, and clocks that a test holds.
+
+The shipped driver runs on them unmodified, in this process (SimulatedBus) or in another one behind
+/dev/i2c-N (I2cBusServer and the preloaded shim of `build_shim`).
+"""
+
+from .i2c_bus import I2cBusServer, I2cChip, SimulatedBus
+from .lockstep import LockstepClockServer
+from .pcf8591_chip import Conversion, Pcf8591Chip, Read, Signal, level, played
+from .shim import build_shim
+
+__all__ = [
+    "Conversion",
+    "I2cBusServer",
+    "I2cChip",
+    "LockstepClockServer",
+    "Pcf8591Chip",
+    "Read",
+    "Signal",
+    "SimulatedBus",
+    "build_shim",
+    "level",
+    "played",
+]
