@@ -1,0 +1,315 @@
+"""The log of one data directory: what is appended, kept, and read by any number of cursors."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import math
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, Self, TypeVar
+
+from ..clock import Clock, UtcEstimate
+from ..errors import DataDirectoryError
+from ..grid import Grid
+from ..samples import (
+    Block,
+    Channel,
+    Classification,
+    ModelChange,
+    SampleFormat,
+    Session,
+)
+from .cursor import Feed
+from .directory import DirectoryLock
+from .locate import locate
+from .places import EndReason, Start
+from .reader import Readers, load_changes, load_last_window
+from .result_cursor import ClassificationCursor
+from .retention import HOUR_NS
+from .sample_cursor import SampleCursor
+from .schema import key_of
+from .tail import Item, Tail
+from .wakeups import Wakeups
+from .writer import Writer
+
+_log = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+# What is in memory costs its counts and about this much an item, in bytes.
+_ITEM_BYTES = 300
+_COMMIT_BYTES = 1 << 20
+_MAX_UNCOMMITTED_BYTES = 16 << 20
+_NO_END = 1 << 63
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The newest session of an earlier run, as far as it was written down.
+
+    Attributes:
+        session: the session.
+        next_sequence: after its last frame.
+        last_window: last_sequence of its last window; None where it has none.
+        changes: all its model changes, in order.
+    """
+
+    session: Session
+    next_sequence: int
+    last_window: int | None
+    changes: tuple[ModelChange, ...]
+
+
+class Log:
+    """One append-only log of blocks, gaps, classifications and model changes.
+
+    All methods are for one event loop; what touches the file runs in threads. The newest minutes
+    of the running session are in memory, all that retention keeps is in the file, and a cursor
+    reads where its place is.
+    """
+
+    def __init__(
+        self,
+        lock: DirectoryLock,
+        writer: Writer,
+        thread: ThreadPoolExecutor,
+        feed: Feed,
+        clock: Clock,
+        commit_interval: float,
+        tail_seconds: float,
+    ) -> None:
+        self.log_id = writer.log_id
+        self._lock = lock
+        self._writer = writer
+        self._thread = thread
+        self._feed = feed
+        self._clock = clock
+        self._commit_interval = commit_interval
+        self._tail_seconds = tail_seconds
+        self._pending: list[Item] = []
+        self._uncommitted = 0
+        self._committed = Wakeups()
+        self._commit_lock = asyncio.Lock()
+        self._hurry = asyncio.Event()
+        self._failing = False
+        self._closing = False
+        self._committing = asyncio.create_task(self._commit_now_and_then())
+
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        *,
+        retention_hours: float,
+        commit_interval: float,
+        clock: Clock,
+        real_time: bool = True,
+        tail_seconds: float = 120.0,
+    ) -> Self:
+        """Open the log of a data directory, which is made where it is missing.
+
+        Args:
+            directory: the data directory; no other process may have it open.
+            retention_hours: how many hours of recording are kept; an hour more may be.
+            commit_interval: real seconds between two writes: what a power cut may lose.
+            clock: tells UTC as it is seen now.
+            real_time: whether the device's clock runs in real time; it decides how a cursor counts
+                its max_latency.
+            tail_seconds: how much of the running session is kept in memory, at least.
+
+        Raises:
+            AlreadyRunningError: another process has the directory.
+            DataDirectoryError: it cannot be written, is damaged, or of a newer holterd.
+        """
+        thread = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
+        loop = asyncio.get_running_loop()
+        retention_ns = retention_hours * HOUR_NS
+        try:
+            lock, writer = await loop.run_in_executor(thread, _open, directory, retention_ns)
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+        last = writer.last.session.session_id if writer.last else 0
+        feed = Feed(Readers(directory), real_time, last_session_id=last)
+        return cls(lock, writer, thread, feed, clock, commit_interval, tail_seconds)
+
+    async def begin_session(
+        self,
+        *,
+        grid: Grid,
+        channels: tuple[Channel, ...],
+        sample_format: SampleFormat,
+        boot_id: str,
+        utc: UtcEstimate,
+    ) -> Session:
+        """Begin the next session, which ends the running one; it is durable before this returns.
+
+        Raises:
+            DataDirectoryError: it could not be written.
+        """
+        await self.commit()
+        if self._pending:
+            raise DataDirectoryError("the log cannot be written: no session can begin")
+        session = await self._write(self._writer.begin, grid, channels, sample_format, boot_id, utc)
+        self._feed.tail = Tail(session, max(1, math.ceil(grid.rate_hz * self._tail_seconds)))
+        self._feed.last_session_id = session.session_id
+        self._feed.frames.reach(key_of(session.session_id, 0))
+        self._feed.results.reach(self._feed.results.level + 1)
+        return session
+
+    def append(self, items: Sequence[Item]) -> None:
+        """Add to the running session; readers have it at once, the file with the next commit.
+
+        Frames follow on frames and windows on windows. A ModelChange stands in for those before it
+        with the same or a later swap_sequence.
+
+        Raises:
+            ValueError: an item does not follow on what is there; none was added.
+            RuntimeError: no session is running.
+        """
+        tail = self._feed.tail
+        if tail is None or self._feed.end is not None:
+            raise RuntimeError("no session is running")
+        tail.append(items, asyncio.get_running_loop().time())
+        self._pending.extend(items)
+        self._uncommitted += _cost(items)
+        self._feed.frames.reach(key_of(tail.session.session_id, tail.next_sequence))
+        if not all(isinstance(item, Block) for item in items):
+            self._feed.results.reach(self._feed.results.level + 1)
+        if self._uncommitted >= _COMMIT_BYTES and not self._failing:
+            self._hurry.set()
+
+    async def backpressure(self) -> None:
+        """Wait while much more has been appended than written."""
+        while self._uncommitted > _MAX_UNCOMMITTED_BYTES:
+            await self._committed.wait(self._committed.level + 1)
+
+    async def samples(self, start: Start, *, max_latency: float = 0.1) -> SampleCursor:
+        """Make a cursor on frames.
+
+        Args:
+            start: where it begins.
+            max_latency: seconds that a frame may wait at the live edge for others.
+
+        Raises:
+            LogNotFoundError, SessionNotFoundError: there is no such place.
+            SequenceOutOfRangeError: the running session has not come that far.
+        """
+        return SampleCursor(self._feed, await locate(self._feed, self.log_id, start), max_latency)
+
+    async def classifications(self, start: Start) -> ClassificationCursor:
+        """Make a cursor on windows; errors as `samples`."""
+        return ClassificationCursor(self._feed, await locate(self._feed, self.log_id, start))
+
+    def finish(self, reason: EndReason) -> None:
+        """Let every cursor end when it has delivered what there is. Nothing may be appended."""
+        if self._feed.end is None:
+            self._feed.end = reason
+            self._feed.frames.reach(_NO_END)
+            self._feed.results.reach(_NO_END)
+
+    async def unfinished(self) -> Unfinished | None:
+        """What an earlier run left; to be asked before the first session. None in a new log.
+
+        Raises:
+            DataDirectoryError: the file cannot be read.
+        """
+        last = self._writer.last
+        if last is None:
+            return None
+        session_id, readers = last.session.session_id, self._feed.readers
+        return Unfinished(
+            session=last.session,
+            next_sequence=last.next_sequence,
+            last_window=await readers.read(load_last_window, session_id),
+            changes=tuple(await readers.read(load_changes, session_id)),
+        )
+
+    async def append_finished(self, windows: Sequence[Classification]) -> None:
+        """Add windows to the session that `unfinished` told; durable before this returns.
+
+        Raises:
+            DataDirectoryError: they could not be written, or are there already; none was added.
+        """
+        await self._write(self._writer.append_windows, list(windows))
+        self._feed.results.reach(self._feed.results.level + 1)
+
+    async def commit(self) -> None:
+        """Write what was appended up to now. Does not raise where the disk refuses: see the log."""
+        await asyncio.shield(asyncio.ensure_future(self._commit()))
+
+    async def close(self) -> None:
+        """Write what was appended, and let go of the directory. Cursors end as by `finish`."""
+        if self._closing:
+            return
+        self._closing = True
+        self.finish(EndReason.STOPPING)
+        self._hurry.set()
+        await self._committing
+        await self.commit()
+        await asyncio.to_thread(self._feed.readers.close)
+        await self._write(self._writer.close)
+        self._thread.shutdown(wait=False)
+        self._lock.release()
+
+    async def _write(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run one of the writer's methods in the writer's thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: work(*args, **kwargs))
+
+    async def _commit_now_and_then(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._closing:
+            timer = loop.call_later(self._commit_interval, self._hurry.set)
+            await self._hurry.wait()
+            timer.cancel()
+            self._hurry.clear()
+            await self._commit()
+
+    async def _commit(self) -> None:
+        async with self._commit_lock:
+            items, self._pending = self._pending, []
+            if not items:
+                return
+            try:
+                await self._write(lambda: self._writer.commit(items, self._clock.utc()))
+            except sqlite3.Error as error:
+                self._refused(items, error)
+            else:
+                self._settle(items)
+
+    def _settle(self, items: Sequence[Item]) -> None:
+        """Let go of what the file has now."""
+        if self._failing:
+            self._failing = False
+            _log.info("the log can be written again")
+        self._uncommitted -= _cost(items)
+        self._committed.reach(self._committed.level + 1)
+        if self._feed.tail is not None:
+            self._feed.tail.settle(items)
+
+    def _refused(self, items: list[Item], error: sqlite3.Error) -> None:
+        """Keep what could not be written, to try again with the next commit."""
+        if not self._failing:
+            self._failing = True
+            _log.error("the log cannot be written (%s); streaming goes on from memory", error)
+        self._pending = items + self._pending
+
+
+def _open(directory: Path, retention_ns: float) -> tuple[DirectoryLock, Writer]:
+    lock = DirectoryLock(directory)
+    try:
+        return lock, Writer(directory, retention_ns)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _cost(items: Sequence[Item]) -> int:
+    """Bytes that items take in memory, roughly."""
+    counts = sum([len(item.counts) for item in items if isinstance(item, Block)])
+    return counts + _ITEM_BYTES * len(items)

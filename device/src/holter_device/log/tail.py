@@ -1,0 +1,139 @@
+"""The running session's newest minutes, in memory: what live readers are served from."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from ..samples import Block, Classification, Gap, ModelChange, Session
+from .join import Frames, cut
+
+Item = Block | Gap | Classification | ModelChange
+
+
+class Tail:
+    """Frames, windows and model changes of the running session.
+
+    Attributes:
+        session: the session.
+        first_sequence: the first frame that is in memory; all from there on are.
+        next_sequence: the frame that comes next.
+        windows_from: every window with last_sequence at or after this is in memory.
+        changes: all model changes of the session that stand, each with a number that rises.
+        ended: nothing will be appended any more.
+    """
+
+    def __init__(self, session: Session, keep_frames: int) -> None:
+        self.session = session
+        self.first_sequence = 0
+        self.next_sequence = 0
+        self.windows_from = 0
+        self.changes: list[tuple[int, ModelChange]] = []
+        self.ended = False
+        self._keep_frames = keep_frames
+        self._frames: list[Frames] = []
+        self._starts: list[int] = []
+        self._arrivals: list[float] = []
+        self._windows: list[Classification] = []
+        self._window_ends: list[int] = []
+        self._frames_settled = 0
+        self._windows_settled = 0
+        self._numbers = itertools.count(1)
+
+    @property
+    def frame_count(self) -> int:
+        """Frames in memory."""
+        return self.next_sequence - self.first_sequence
+
+    @property
+    def window_count(self) -> int:
+        """Windows in memory."""
+        return len(self._windows)
+
+    def append(self, items: Sequence[Item], now: float) -> None:
+        """Add what arrived at `now` by the event loop's clock.
+
+        Raises:
+            ValueError: they do not follow on what is there; nothing was added.
+        """
+        self._check(items)
+        for item in items:
+            if isinstance(item, Block | Gap):
+                self._frames.append(item)
+                self._starts.append(item.first_sequence)
+                self._arrivals.append(now)
+                self.next_sequence = item.next_sequence
+            elif isinstance(item, Classification):
+                self._windows.append(item)
+                self._window_ends.append(item.last_sequence)
+            else:
+                self._add_change(item)
+
+    def frames(self, sequence: int, max_bytes: int) -> list[Frames]:
+        """Blocks and gaps from `sequence`, which is in memory, about `max_bytes` of counts."""
+        if sequence >= self.next_sequence:
+            return []
+        index = bisect_right(self._starts, sequence) - 1
+        taken = [cut(self._frames[index], sequence, self._frames[index].next_sequence)]
+        size = 0
+        for item in itertools.islice(self._frames, index + 1, None):
+            size += len(item.counts) if isinstance(item, Block) else 0
+            if size > max_bytes:
+                break
+            taken.append(item)
+        return taken
+
+    def arrival(self, sequence: int) -> float:
+        """When a frame that is in memory arrived, by the event loop's clock."""
+        return self._arrivals[bisect_right(self._starts, sequence) - 1]
+
+    def windows(self, sequence: int) -> list[Classification]:
+        """Windows in memory with last_sequence at or after `sequence`, in order."""
+        return self._windows[bisect_left(self._window_ends, sequence) :]
+
+    def settle(self, items: Sequence[Item]) -> None:
+        """Take note that the file has these items now, and forget what is older than minutes."""
+        for item in items:
+            if isinstance(item, Classification):
+                self._windows_settled = item.last_sequence + 1
+            elif isinstance(item, Block | Gap):
+                self._frames_settled = item.next_sequence
+        self._trim()
+
+    def _trim(self) -> None:
+        edge = min(self._frames_settled, self.next_sequence - self._keep_frames)
+        if edge - self.first_sequence <= self._keep_frames // 4:
+            return  # deleting from the front of a list costs its length: not for a few
+        count = bisect_right(self._starts, edge) - 1
+        if self._frames[-1].next_sequence <= edge:
+            count = len(self._frames)
+        del self._frames[:count], self._starts[:count], self._arrivals[:count]
+        self.first_sequence = self._starts[0] if self._starts else self.next_sequence
+        count = bisect_left(self._window_ends, min(self.first_sequence, self._windows_settled))
+        if count:
+            self.windows_from = self._window_ends[count - 1] + 1
+            del self._windows[:count], self._window_ends[:count]
+
+    def _check(self, items: Sequence[Item]) -> None:
+        expected = self.next_sequence
+        last_window = self._window_ends[-1] if self._window_ends else self.windows_from - 1
+        for item in items:
+            if item.session_id != self.session.session_id:
+                raise ValueError(f"{item} is not of session {self.session.session_id}")
+            if isinstance(item, Block | Gap):
+                if item.first_sequence != expected or item.frame_count < 1:
+                    raise ValueError(f"frame {expected} comes next, not {item.first_sequence}")
+                expected = item.next_sequence
+                size = item.frame_count * self.session.frame_size
+                if isinstance(item, Block) and len(item.counts) != size:
+                    raise ValueError(f"a block of {len(item.counts)} bytes should have {size}")
+            elif isinstance(item, Classification):
+                if item.last_sequence <= last_window:
+                    raise ValueError(f"window {item.last_sequence} comes after {last_window}")
+                last_window = item.last_sequence
+
+    def _add_change(self, change: ModelChange) -> None:
+        while self.changes and self.changes[-1][1].swap_sequence >= change.swap_sequence:
+            self.changes.pop()
+        self.changes.append((next(self._numbers), change))

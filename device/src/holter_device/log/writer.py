@@ -1,0 +1,217 @@
+"""Writes the log's file: one thread, one transaction a commit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ..clock import UtcEstimate
+from ..grid import Grid
+from ..samples import (
+    Block,
+    Channel,
+    Classification,
+    Gap,
+    ModelChange,
+    SampleFormat,
+    Session,
+)
+from .join import join
+from .reader import load_last_session
+from .retention import Retention
+from .schema import (
+    FILE_NAME,
+    MAX_SEQUENCE,
+    StoredSession,
+    encode_facts,
+    encode_frames,
+    encode_window,
+    file_error,
+    key_of,
+    open_file,
+)
+
+Item = Block | Gap | Classification | ModelChange
+
+# A row is about a second of frames: what a commit brings is one row up to this.
+_MAX_ROW_SECONDS = 1.5
+_UTC_MOVED_NS = 1_000_000_000
+
+
+class Writer:
+    """The one that writes. All of its methods block; they are called one at a time."""
+
+    def __init__(self, directory: Path, retention_ns: float) -> None:
+        """Open the file.
+
+        Raises:
+            DataDirectoryError: as `schema.open_file`.
+        """
+        self._path = directory / FILE_NAME
+        self._connection, self.log_id = open_file(directory)
+        self._retention = Retention(retention_ns)
+        self._stored: StoredSession | None = None
+        self._models: dict[tuple[str, str], int] = {}
+        try:
+            self.last = load_last_session(self._connection)
+            rows = self._connection.execute("SELECT sha256, labels, model_id FROM models")
+            self._models.update({(row[0], row[1]): row[2] for row in rows})
+        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+            self._connection.close()
+            raise file_error(self._path, error) from error
+
+    def begin(
+        self,
+        grid: Grid,
+        channels: tuple[Channel, ...],
+        sample_format: SampleFormat,
+        boot_id: str,
+        utc: UtcEstimate,
+    ) -> Session:
+        """Write down the next session, with what came before it.
+
+        Raises:
+            DataDirectoryError: it could not be written.
+        """
+        try:
+            with self._transaction():
+                last = load_last_session(self._connection)
+                hole_ns, hole_uncertainty_ns = _hole(last, grid, boot_id, utc)
+                session = Session(
+                    session_id=last.session.session_id + 1 if last else 1,
+                    log_id=self.log_id,
+                    grid=grid,
+                    channels=channels,
+                    sample_format=sample_format,
+                    boot_id=boot_id,
+                    utc=utc,
+                    previous_session_id=last.session.session_id if last else 0,
+                    previous_next_sequence=last.next_sequence if last else 0,
+                    hole_ns=hole_ns,
+                    hole_uncertainty_ns=hole_uncertainty_ns,
+                )
+                base_ns = last.recorded_ns if last else 0
+                self._insert_session(session, base_ns)
+        except sqlite3.Error as error:
+            raise file_error(self._path, error) from error
+        self._stored = StoredSession(session, base_ns, 0, 0, utc)
+        return session
+
+    def commit(self, items: Sequence[Item], utc: UtcEstimate) -> None:
+        """Write what the running session brought since the last time, and drop what is too old.
+
+        Args:
+            items: in the order in which they were appended.
+            utc: the wall clock now.
+
+        Raises:
+            sqlite3.Error: nothing of it was written; the same items may be brought again.
+        """
+        stored = self._stored
+        if stored is None:
+            raise RuntimeError("no session was begun")
+        session = stored.session
+        frames = [item for item in items if isinstance(item, Block | Gap)]
+        end = frames[-1].next_sequence if frames else stored.next_sequence
+        max_frames = math.ceil(session.grid.rate_hz * _MAX_ROW_SECONDS)
+        rows = [encode_frames(item) for item in join(frames, max_frames)]
+        moved = abs(utc.offset_ns - stored.utc.offset_ns) > _UTC_MOVED_NS
+        with self._transaction():
+            self._connection.executemany("INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._insert_results(item for item in items if not isinstance(item, Block | Gap))
+            if moved:
+                self._connection.execute(
+                    "UPDATE sessions SET utc_offset_ns = ?, utc_uncertainty_ns = ?"
+                    " WHERE session_id = ?",
+                    (utc.offset_ns, utc.uncertainty_ns, session.session_id),
+                )
+            recorded_ns = stored.base_ns + session.grid.time_ns(end) - session.grid.start_ns
+            self._retention.step(self._connection, recorded_ns, 2 * len(items))
+        self._stored = StoredSession(session, stored.base_ns, 0, end, utc if moved else stored.utc)
+
+    def append_windows(self, windows: Iterable[Classification]) -> None:
+        """Write windows of a finished session.
+
+        Raises:
+            DataDirectoryError: they could not be written.
+        """
+        try:
+            with self._transaction():
+                self._insert_results(windows)
+        except sqlite3.Error as error:
+            raise file_error(self._path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        models = dict(self._models)
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._models = models
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _insert_session(self, session: Session, base_ns: int) -> None:
+        self._connection.execute(
+            "INSERT INTO sessions VALUES (?, ?, ?, ?, 0, ?, ?, ?)",
+            (
+                session.session_id,
+                session.grid.start_ns,
+                session.grid.rate_hz,
+                base_ns,
+                session.utc.offset_ns,
+                session.utc.uncertainty_ns,
+                encode_facts(session),
+            ),
+        )
+
+    def _insert_results(self, items: Iterable[Item]) -> None:
+        for item in items:
+            if isinstance(item, Classification):
+                self._connection.execute(
+                    "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?)",
+                    encode_window(item, self._model_id(item)),
+                )
+            elif isinstance(item, ModelChange):
+                key = key_of(item.session_id, item.swap_sequence)
+                end = key_of(item.session_id, MAX_SEQUENCE)
+                self._connection.execute(
+                    "DELETE FROM model_changes WHERE key BETWEEN ? AND ?", (key, end)
+                )
+                self._connection.execute(
+                    "INSERT INTO model_changes VALUES (?, ?)", (key, item.model_sha256)
+                )
+
+    def _model_id(self, item: Classification) -> int:
+        model = (item.model_sha256, json.dumps(item.labels))
+        if model not in self._models:
+            self._models[model] = len(self._models) + 1
+            self._connection.execute(
+                "INSERT INTO models VALUES (?, ?, ?)", (self._models[model], *model)
+            )
+        return self._models[model]
+
+
+def _hole(
+    last: StoredSession | None, grid: Grid, boot_id: str, utc: UtcEstimate
+) -> tuple[int, int]:
+    """Time from the end of the last session to a new grid's frame 0, and its uncertainty, in ns."""
+    if last is None:
+        return 0, 0
+    hole_ns, uncertainty_ns = grid.start_ns - last.end_ns, 0
+    if last.session.boot_id != boot_id:
+        hole_ns += utc.offset_ns - last.utc.offset_ns
+        uncertainty_ns = utc.uncertainty_ns + last.utc.uncertainty_ns
+    # Below 0 one of the clocks was wrong, by that much or more.
+    return max(0, hole_ns), uncertainty_ns + max(0, -hole_ns)
