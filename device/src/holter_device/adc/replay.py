@@ -1,10 +1,12 @@
 """A WFDB record, played through the front end to an 8-bit converter.
 
-wfdb is imported here and nowhere else. It comes with the extra holter-device[replay].
+wfdb is imported here and nowhere else; what it and pandas warn of is not our user's to mend. It
+comes with the extra holter-device[replay].
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -103,7 +105,8 @@ class ReplayAdc:
 def _read(path: Path) -> Any:
     """The record, as wfdb reads it."""
     try:
-        import wfdb
+        with warnings.catch_warnings(action="ignore"):
+            import wfdb
     except ImportError as error:
         raise RecordError(
             "replaying a record needs wfdb; install it with: pip install 'holter-device[replay]'"
@@ -116,7 +119,8 @@ def _read(path: Path) -> Any:
             record=path,
         )
     try:
-        record = wfdb.rdrecord(str(path.absolute()))
+        with warnings.catch_warnings(action="ignore"):
+            record = wfdb.rdrecord(str(path.absolute()))
     except Exception as error:  # wfdb raises whatever its parsing stumbles on
         raise RecordError(f"record {path} cannot be read: {error}", record=path) from error
     if record.p_signal is None or not len(record.p_signal):
