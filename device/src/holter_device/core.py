@@ -22,7 +22,7 @@ from .log import EndReason, Log
 from .pipeline import Pipeline
 from .runtime.fit import DeviceFit
 from .sampler import ProcessSampler, Sampler, SourceInfo, child_clock
-from .samples import Classification, Session, UnclassifiableReason
+from .samples import Classification, ModelChange, Session, UnclassifiableReason
 from .store import FileModelStore, ModelState, StoredModel
 from .windows import max_window_frames, window_ends
 
@@ -74,6 +74,7 @@ class Core:
             retention_hours=config.retention_hours,
             commit_interval=config.commit_interval,
             clock=self.clock,
+            real_time=not self._paced,
         )
         try:
             source = await self.sampler.open()
@@ -167,27 +168,34 @@ class Core:
     async def _recover(self) -> None:
         """Write down the windows whose class was lost with the run before."""
         tail = await self.log.unfinished()
-        if tail is None or not tail.model_sha256:
+        if tail is None:
             return
+        done = -1 if tail.last_window is None else tail.last_window
+        ends = [change.swap_sequence for change in tail.changes[1:]] + [tail.next_sequence]
+        lost: list[Classification] = []
+        for change, end in zip(tail.changes, ends, strict=False):
+            lost += await self._lost(change, max(change.swap_sequence, done + 1), end)
+        if lost:
+            _log.warning("%d windows were lost with the run before", len(lost))
+            await self.log.append_finished(lost)
+
+    async def _lost(self, change: ModelChange, first: int, end: int) -> list[Classification]:
+        if not change.model_sha256:
+            return []
         try:
-            spec = (await asyncio.to_thread(self._store.get, tail.model_sha256)).spec
+            spec = (await asyncio.to_thread(self._store.get, change.model_sha256)).spec
         except ModelNotFoundError:
-            return
-        await self.log.append_finished(
-            tail.session_id,
-            [
-                Classification(
-                    session_id=tail.session_id,
-                    first_sequence=last + 1 - spec.window,
-                    last_sequence=last,
-                    model_sha256=tail.model_sha256,
-                    reason=UnclassifiableReason.RESTARTED,
-                )
-                for last in window_ends(
-                    spec.window, spec.hop, tail.next_window_sequence, tail.next_sequence
-                )
-            ],
-        )
+            return []
+        return [
+            Classification(
+                session_id=change.session_id,
+                first_sequence=last + 1 - spec.window,
+                last_sequence=last,
+                model_sha256=change.model_sha256,
+                reason=UnclassifiableReason.RESTARTED,
+            )
+            for last in window_ends(spec.window, spec.hop, first, end)
+        ]
 
 
 def _device_clock(config: Config, epoch_ns: int) -> Clock:

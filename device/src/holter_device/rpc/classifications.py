@@ -13,7 +13,7 @@ from holter.v1 import stream_pb2 as stream_pb
 
 from ..core import Core
 from ..errors import InvalidFieldError
-from ..log import End, Item
+from ..log import CursorItem, End
 from ..samples import Classification, Gap, ModelChange, Session
 from . import convert
 from .errors import translated
@@ -63,7 +63,7 @@ class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
 
 
 def _response(
-    item: Item | stream_pb.Heartbeat, session: Session
+    item: CursorItem | stream_pb.Heartbeat, session: Session
 ) -> pb.StreamClassificationsResponse:
     event: dict[str, Any]
     if isinstance(item, Classification):

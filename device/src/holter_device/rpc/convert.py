@@ -38,7 +38,7 @@ def start_from_pb(message: stream_pb.StreamStart) -> Start:
                 f"start.position.sequence is {position.sequence}; sequences count from 0",
                 field="start.position.sequence",
             )
-        return StartPosition(position.log_id, position.session_id, position.sequence)
+        return StartPosition(position.session_id, position.sequence, position.log_id)
     if kind == "time":
         return StartTime(message.time.ToNanoseconds())
     return StartLive()

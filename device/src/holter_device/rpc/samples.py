@@ -11,7 +11,7 @@ from holter.v1 import sample_service_pb2_grpc as pb_grpc
 from holter.v1 import stream_pb2 as stream_pb
 
 from ..core import Core
-from ..log import End, Item
+from ..log import CursorItem, End
 from ..samples import Block, Gap, Session
 from . import convert
 from .errors import translated
@@ -44,7 +44,7 @@ class SampleServicer(pb_grpc.SampleServiceServicer):
                 return
 
 
-def _response(item: Item | stream_pb.Heartbeat, session: Session) -> pb.StreamSamplesResponse:
+def _response(item: CursorItem | stream_pb.Heartbeat, session: Session) -> pb.StreamSamplesResponse:
     event: dict[str, Any]
     if isinstance(item, Block):
         event = {"sample_block": convert.block_to_pb(item, session)}

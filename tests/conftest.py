@@ -1,0 +1,35 @@
+"""What tests of all rooms share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def mitdb() -> Path:
+    """The directory of MIT-BIH records: HOLTER_MITDB, else ../shared/data/mitdb."""
+    path = Path(os.environ.get("HOLTER_MITDB") or ROOT.parent / "shared" / "data" / "mitdb")
+    if not path.joinpath("208.dat").exists():
+        pytest.skip(f"no MIT-BIH records in {path}; set HOLTER_MITDB to where they are")
+    return path
+
+
+@pytest.fixture
+def short_record(tmp_path: Path) -> Path:
+    """A WFDB record of 10 s at 360 Hz with one lead, made here: its path without an extension."""
+    seconds = np.arange(3600) / 360
+    counts = np.rint(200 * np.sin(2 * np.pi * 1.2 * seconds)).astype("<i2")
+    folder = tmp_path / "record"
+    folder.mkdir()
+    folder.joinpath("short.dat").write_bytes(counts.tobytes())
+    checksum = int(counts.sum(dtype=np.int64)) & 0xFFFF
+    folder.joinpath("short.hea").write_text(
+        f"short 1 360 3600\nshort.dat 16 200 16 0 {counts[0]} {checksum} 0 MLII\n"
+    )
+    return folder / "short"
