@@ -7,6 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The machine is shared: how long an example takes is no law.
+settings.register_profile("holter", deadline=None)
+settings.load_profile("holter")
 
 ROOT = Path(__file__).parents[1]
 

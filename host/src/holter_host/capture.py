@@ -109,7 +109,7 @@ class Capture:
             BadInputError: there is no such file, or it is no capture.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return _from_arrays(arrays)
         except OSError as error:
             raise BadInputError(f"Cannot read {path}: {error.strerror or error}.") from error

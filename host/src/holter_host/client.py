@@ -230,7 +230,7 @@ class Device:
         if isinstance(window, Capture):
             return await self._classify_capture(window)
         array = np.asarray(window)
-        if array.dtype in (np.uint8, np.int16):
+        if array.dtype.type in (np.uint8, np.int16):  # of either byte order
             return await self._classify(counts=_windows.counts_bytes(array))
         return await self._classify(model_values=_windows.model_values(array))
 

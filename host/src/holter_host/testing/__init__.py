@@ -12,9 +12,10 @@ judges a deployed file by its digest and its spec; it runs no model. `fail` make
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from types import TracebackType
 from typing import Any, Final, Self
@@ -100,6 +101,8 @@ class FakeDevice:
         self._failures: dict[str, collections.deque[Failure]] = collections.defaultdict(
             collections.deque
         )
+        self._streams = 0
+        self._idle = threading.Condition()
         self._ended: set[threading.Event] = set()
         self._stopping = threading.Event()
         self._server: grpc.Server | None = None
@@ -159,6 +162,23 @@ class FakeDevice:
     def utc(self) -> stream_pb.UtcEstimate:
         """The wall clock."""
         return stream_pb.UtcEstimate(offset_nanos=UTC_OFFSET_NANOS, uncertainty_nanos=1_000_000)
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a stream while the block runs."""
+        with self._idle:
+            self._streams += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._streams -= 1
+                self._idle.notify_all()
+
+    def wait_until_idle(self, timeout: float = 10.0) -> bool:
+        """Wait, in seconds, until no stream is open; tell whether it came to that."""
+        with self._idle:
+            return self._idle.wait_for(lambda: self._streams == 0, timeout)
 
     def take_failure(self, method: str, request: Any) -> Failure | None:
         """Note a request, and tell what its call is to fail with."""

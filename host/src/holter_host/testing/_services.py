@@ -163,10 +163,13 @@ class Services:
     ) -> Iterator[Event]:
         """The events of a stream, up to where it is to fail."""
         failure = self._device.take_failure(method, request)
-        for number, event in enumerate(stream(self._device, request.start, context, content)):
-            if failure is not None and number >= failure.after:
-                abort(context, failure)
-            yield event
+        with self._device.counted():
+            for number, event in enumerate(stream(self._device, request.start, context, content)):
+                if failure is not None and number >= failure.after:
+                    if failure.code is grpc.StatusCode.OK:
+                        return
+                    abort(context, failure)
+                yield event
 
 
 def _model(sha256: str, size: int, spec: ModelSpec) -> model_pb.Model:

@@ -13,7 +13,10 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Failure:
-    """A status that a call ends with; a stream ends with it before the event `after`."""
+    """A status that a call ends with; a stream ends with it before the event `after`.
+
+    A stream that fails with OK breaks off without its `end`.
+    """
 
     code: grpc.StatusCode
     message: str = "it failed"

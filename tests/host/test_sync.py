@@ -1,0 +1,90 @@
+"""Laws of the client without async."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import holter_host
+from holter_host import connect_sync
+from holter_host.testing import FakeDevice
+from support.model_files import make_model
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeDevice]:
+    """A device with two sessions of 1000 and 2000 frames."""
+    with FakeDevice([1000, 2000]) as device:
+        yield device
+
+
+def test_each_call_does_what_its_async_one_does(fake: FakeDevice, tmp_path: Path) -> None:
+    """Deploy, models, activate, status, classify and capture work without async."""
+    model = make_model(tmp_path / "m")
+    with connect_sync(fake.address) as device:
+        assert device.address == fake.address
+        assert device.deploy(model, validate_only=True).session_id == 0
+        assert device.deploy(model.path).model.sha256 == model.sha256
+        assert [stored.sha256 for stored in device.models()] == [model.sha256]
+        assert device.activate(model.sha256[:8]).already_active
+        assert device.status().active_model is not None
+        assert device.classify(np.zeros(360)).label == "N"
+        assert len(device.capture(1, "earliest")) == 360
+
+
+def test_samples_run_to_the_end(fake: FakeDevice) -> None:
+    """Without `seconds` the stream goes on until the device ends it."""
+    with connect_sync(fake.address) as device:
+        events = list(device.samples("earliest"))
+    blocks = [event for event in events if isinstance(event, holter_host.SampleBlock)]
+    assert sum(block.frame_count for block in blocks) == 3000
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(0.01, 36), (1.0, 360), (1.01, 396)])
+def test_seconds_are_the_devices(fake: FakeDevice, seconds: float, frames: int) -> None:
+    """With `seconds` the last event is the first that reaches so far, and its call is closed."""
+    with connect_sync(fake.address) as device:
+        *_, last = device.samples(seconds=seconds)
+        assert isinstance(last, holter_host.SampleBlock)
+        assert last.next_sequence == frames
+        assert fake.wait_until_idle()
+
+
+def test_classifications_can_be_left_early(fake: FakeDevice, tmp_path: Path) -> None:
+    """Breaking out of the loop closes the call on the device."""
+    with connect_sync(fake.address) as device:
+        device.deploy(make_model(tmp_path / "m"))
+        for event in device.classifications("earliest"):
+            if isinstance(event, holter_host.Classification):
+                break
+        assert event.last_sequence == 359
+        assert fake.wait_until_idle()
+
+
+def test_errors_are_the_same() -> None:
+    """What the async call raises the sync one raises, and no thread stays behind."""
+    with FakeDevice() as gone:
+        address = gone.address
+    with (
+        pytest.raises(holter_host.DeviceUnreachableError, match="is holterd running"),
+        connect_sync(address),
+    ):
+        pass
+    assert not [thread for thread in threading.enumerate() if thread.name == "holter-host"]
+
+
+async def test_it_works_inside_a_running_loop(fake: FakeDevice) -> None:
+    """In a notebook, where a loop runs already, it works as in a script."""
+    with connect_sync(fake.address) as device:
+        assert device.status().hostname == "fake"
+
+
+def test_use_outside_of_the_block(fake: FakeDevice) -> None:
+    """A device that is not open says how to open it."""
+    device = connect_sync(fake.address)
+    with pytest.raises(RuntimeError, match="with connect_sync"):
+        device.status()
