@@ -19,8 +19,6 @@ PERIOD_SECONDS = 300.0
 _NOISE_MILLIVOLTS = 0.008
 _RESPIRATION_HZ = 0.25  # a whole number of breaths in a period
 _WANDER_MILLIVOLTS = 0.08
-_FIBRILLATION_HZ = (4.5, 8.5)
-_FIBRILLATION_MILLIVOLTS = 0.06
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -42,7 +40,8 @@ _QRS_T = (
 )
 _BEATS = {
     "normal": (Wave(0.12, -0.170, 0.022), *_QRS_T),
-    "no P": _QRS_T,
+    # A P wave from elsewhere in the atria, early and low; the QRS is a normal one.
+    "atrial": (Wave(-0.07, -0.130, 0.018), *_QRS_T),
     # Wide (about 150 ms) with a T wave against the QRS.
     "ventricular": (
         Wave(1.40, 0.000, 0.036),
@@ -56,7 +55,8 @@ def synthesize(kind: str, seed: int, rate_hz: float) -> FloatArray:
     """One period of an ECG at the electrodes.
 
     Args:
-        kind: "sinus", "bigeminy", "atrial" (fibrillation) or "noise" (no heart at all).
+        kind: "sinus", "bigeminy" (ventricular), "atrial" (premature atrial beats) or "noise" (no
+            heart at all).
         seed: the same seed gives the same samples; another one another heart rate too.
         rate_hz: samples a second, in Hz.
 
@@ -76,9 +76,6 @@ def synthesize(kind: str, seed: int, rate_hz: float) -> FloatArray:
         for name in sorted(set(names)):
             places = np.array([t for t, n in zip(times, names, strict=True) if n == name])
             _add_beats(signal, random, places, _BEATS[name], rate_hz)
-    if kind == "atrial":
-        band = _coloured(random, rate_hz, frame_count, _FIBRILLATION_HZ)
-        signal += _FIBRILLATION_MILLIVOLTS * band
     return signal + random.normal(0, _NOISE_MILLIVOLTS, frame_count)
 
 
@@ -102,11 +99,20 @@ def _bigeminy(random: np.random.Generator) -> tuple[FloatArray, list[str]]:
 
 
 def _atrial(random: np.random.Generator) -> tuple[FloatArray, list[str]]:
-    """Irregularly irregular, with no P wave."""
-    interval = 60 / random.uniform(75, 105)
-    count = round(PERIOD_SECONDS / interval)
-    times = _cumulate(interval * np.clip(random.lognormal(-0.03, 0.24, count), 0.55, 2.2))
-    return times, ["no P"] * count
+    """A premature atrial beat after each two or three normal ones.
+
+    The pause after it is not compensatory: an early atrial beat resets the sinus node.
+    """
+    interval = 60 / random.uniform(62, 76)
+    intervals: list[float] = []
+    names: list[str] = []
+    while sum(intervals) < PERIOD_SECONDS:
+        normal = int(random.integers(2, 4))
+        # The interval before each beat: a pause, steady ones, then the early beat's.
+        relative = [1.1, *[1.0] * (normal - 1), 0.58]
+        intervals += [interval * r * (1 + random.normal(0, 0.012)) for r in relative]
+        names += ["normal"] * normal + ["atrial"]
+    return _cumulate(np.array(intervals)), names
 
 
 _RHYTHMS = {"sinus": _sinus, "bigeminy": _bigeminy, "atrial": _atrial}
