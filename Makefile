@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest
 SOURCES := proto/src/holter/spec.py proto/generate.py device/src host/src
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test test-long test-hardware check format proto bench models clean
+.PHONY: help sync demo test test-long test-hardware check format proto bench wheels models clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,10 @@ proto: $(CODEGEN_STAMP) ## Generate the stubs from proto/holter/v1
 
 bench: $(STAMP) ## Run all benchmarks; one JSON line each
 	@for file in bench/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+
+wheels: $(STAMP) ## Build the three wheels into .build/wheels
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w .build/wheels ./proto ./device ./host
+	@ls .build/wheels
 
 models: $(STAMP) ## Train the reference models again (needs the MIT-BIH records)
 	@$(BIN)/python models/ecg-rhythm/train.py
