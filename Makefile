@@ -9,6 +9,7 @@ CODEGEN_VENV := .venv-codegen
 CODEGEN_STAMP := $(CODEGEN_VENV)/.synced
 BUF_VERSION := 1.75.0
 BUF := .build/buf/node_modules/.bin/buf
+WIRE := proto/holter.v1.txtpb
 PYTEST := $(BIN)/python -m pytest
 SOURCES := proto/src/holter/spec.py proto/generate.py device/src host/src
 
@@ -62,27 +63,33 @@ test-long: $(STAMP) ## Run the full-size tests too
 test-hardware: $(STAMP) ## On a Raspberry Pi with a PCF8591: test the real bus
 	@$(PYTEST) -m hardware -v tests/hardware
 
-check: $(STAMP) $(CODEGEN_STAMP) ## Lint, types, and whether the stubs match their .proto files
+check: $(STAMP) $(CODEGEN_STAMP) ## Lint, types, and whether what is generated matches
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(SOURCES)
 	@$(CODEGEN_VENV)/bin/python proto/generate.py --check
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(BUF) && \
-	  $(BUF) lint proto && $(BUF) format --diff --exit-code proto; \
-	  else echo "no npm here: buf lint is left to CI"; fi
+	@if command -v npm >/dev/null; then $(MAKE) -s $(BUF) && \
+	  $(BUF) lint proto && $(BUF) format --diff --exit-code proto && \
+	  $(BUF) breaking proto --against $(WIRE); \
+	  else echo "no npm here: buf lint and buf breaking are left to CI"; fi
 
 format: $(STAMP) ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# The wire only grows: $(WIRE) is what clients speak. Delete it first to break them on purpose.
 proto: $(CODEGEN_STAMP) ## Generate the stubs from proto/holter/v1
+	@if [ -f $(WIRE) ] && command -v npm >/dev/null; then \
+	  $(MAKE) -s $(BUF) && $(BUF) breaking proto --against $(WIRE); fi
 	@$(CODEGEN_VENV)/bin/python proto/generate.py
 
 bench: $(STAMP) ## Run all benchmarks; one JSON line each
 	@for file in bench/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
 
 wheels: $(STAMP) ## Build the three wheels into .build/wheels
-	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w .build/wheels ./proto ./device ./host
+	@rm -rf */build
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
+	  -w .build/wheels ./proto ./device ./host
 	@ls .build/wheels
 
 models: $(STAMP) ## Train the reference models again (needs the MIT-BIH records)
@@ -91,4 +98,4 @@ models: $(STAMP) ## Train the reference models again (needs the MIT-BIH records)
 clean: ## Remove everything that is made
 	rm -rf .venv .venv-tflite .venv-codegen .build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis */*.egg-info */src/*.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis */build */src/*.egg-info
