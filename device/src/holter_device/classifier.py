@@ -174,6 +174,11 @@ class ProcessClassifier:
         """The process; another one after `revive`."""
         return self._link.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._link.ended
+
     async def load(self, sha256: str, model: bytes, fit: DeviceFit) -> LoadReport:
         """Load a model file, as Classifier.load."""
         report = await self._load(model, fit)

@@ -12,14 +12,22 @@ import contextlib
 import dataclasses
 import datetime
 import logging
-from collections.abc import Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from .classifier import Classifier, StartClassifier
-from .errors import DeployInProgressError, DeviceError, ModelTooLargeError
+from .errors import (
+    ClassifierUnavailableError,
+    DeployInProgressError,
+    DeviceError,
+    ModelTooLargeError,
+    StoreFullError,
+)
 from .gate import GateReport, Steps, check_digest, judge
 from .runtime.fit import DeviceFit
 from .store import ActiveRecord, ModelState, ModelStore, StoredModel
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +112,7 @@ class Deployer:
 
         Raises:
             ModelRefusedError: it is not taken; the kind says why.
-            ClassifierUnavailableError: no classifier can be started.
+            ClassifierUnavailableError: no classifier can be started, or holterd is stopping.
         """
         if len(model) > self._max_model_bytes:
             raise ModelTooLargeError(
@@ -139,7 +147,7 @@ class Deployer:
             return None
         try:
             outcome = await self._alone(sha256, "the start of holterd", self._activate(sha256))
-        except DeviceError as error:
+        except (DeviceError, OSError) as error:
             _log.error("there is no active model, as %s cannot be restored: %s", sha256, error)
             return None
         return outcome.model
@@ -158,12 +166,16 @@ class Deployer:
             raise _in_progress(self._running)
         now = datetime.datetime.now(datetime.UTC)
         self._running = _Running(sha256, peer, now.isoformat(timespec="seconds"))
-        self._task = asyncio.create_task(work, name="deploy")
-        self._task.add_done_callback(self._finished)
+        task = self._task = asyncio.create_task(work, name="deploy")
+        task.add_done_callback(self._finished)
         try:
-            return await asyncio.shield(self._task)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await self._give_up(self._task)
+            if task.cancelled():
+                raise ClassifierUnavailableError(
+                    "the device is stopping; nothing was deployed, try again when it runs"
+                ) from None
+            await self._give_up(task)
             raise
 
     async def _give_up(self, task: asyncio.Task[DeployOutcome]) -> None:
@@ -239,16 +251,15 @@ class Deployer:
 
     def _keep(self, undo: contextlib.ExitStack, model: bytes, classifier: Classifier) -> None:
         sha256 = classifier.sha256
-        known = any(stored.sha256 == sha256 for stored in self._store.models())
+        if all(stored.sha256 != sha256 for stored in self._store.models()):
+            undo.callback(_try, self._store.remove, sha256)
         self._store.put(sha256, model, classifier.spec)
-        if not known:
-            undo.callback(self._store.remove, sha256)
 
     def _record(self, undo: contextlib.ExitStack, sha256: str) -> None:
         before = self._store.record()
         if before.active != sha256:
+            undo.callback(_try, self._store.set_record, before)
             self._store.set_record(ActiveRecord(sha256, before.active))
-            undo.callback(self._store.set_record, before)
 
     def _as_running(self, model: StoredModel) -> StoredModel:
         """With the state that holds: a recorded model that did not start is not active."""
@@ -257,6 +268,14 @@ class Deployer:
         if model.state is ModelState.ACTIVE:
             return dataclasses.replace(model, state=ModelState.STORED)
         return model
+
+
+def _try(undo: Callable[[_T], None], argument: _T) -> None:
+    """Undo one thing; what a failing disk leaves, the next start removes or can live with."""
+    try:
+        undo(argument)
+    except StoreFullError as error:
+        _log.error("a failed deploy could not be undone: %s", error)
 
 
 def _in_progress(running: _Running) -> DeployInProgressError:

@@ -99,7 +99,11 @@ class ModelStore(Protocol):
         """All models: the active one first, then by store_time, newest first."""
 
     def remove(self, sha256: str) -> None:
-        """Forget a model; nothing where there is none."""
+        """Forget a model; nothing where there is none.
+
+        Raises:
+            StoreFullError: the disk does not let it.
+        """
 
     def record(self) -> ActiveRecord:
         """Which model is active."""
@@ -108,7 +112,7 @@ class ModelStore(Protocol):
         """Say which model is active.
 
         Raises:
-            StoreFullError: it cannot be written down; the record is what it was.
+            StoreFullError: it cannot be written down; the record is the old or the new.
         """
 
 
@@ -140,7 +144,8 @@ class FileModelStore:
             self._write(self._path(sha256, ".json"), json.dumps(about).encode())
         except StoreFullError:
             if not known:
-                self._path(sha256, ".tflite").unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self._path(sha256, ".tflite").unlink(missing_ok=True)
             raise
         return dataclasses.replace(stored, state=self._state(sha256, self.record()))
 
@@ -188,9 +193,12 @@ class FileModelStore:
 
     def remove(self, sha256: str) -> None:
         """Forget a model, as ModelStore.remove."""
-        self._path(sha256, ".json").unlink(missing_ok=True)
-        self._path(sha256, ".tflite").unlink(missing_ok=True)
-        self._sync_directory()
+        try:
+            self._path(sha256, ".json").unlink(missing_ok=True)
+            self._path(sha256, ".tflite").unlink(missing_ok=True)
+            self._sync_directory()
+        except OSError as error:
+            raise self._full(error) from error
 
     def record(self) -> ActiveRecord:
         """Which model is active, as ModelStore.record."""
@@ -224,12 +232,15 @@ class FileModelStore:
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            detail = error.strerror or str(error)
-            raise StoreFullError(
-                f"the model could not be written to {self._directory}: {detail}; free some space, "
-                "or start holterd with another --data-dir",
-                detail=detail,
-            ) from error
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> StoreFullError:
+        detail = error.strerror or str(error)
+        return StoreFullError(
+            f"the model could not be written to {self._directory}: {detail}; free some space, or "
+            "start holterd with another --data-dir",
+            detail=detail,
+        )
 
     def _sync_directory(self) -> None:
         descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 
 import numpy as np
@@ -20,6 +21,9 @@ _UNSUPPORTED = (
     "select tensorflow op(s)",
     "unsupported custom op",
 )
+
+# And of memory that they do not get.
+_NO_MEMORY = ("failed to allocate", "out of memory", "failed to create xnnpack runtime")
 
 
 class ModelRunError(RuntimeError):
@@ -52,13 +56,7 @@ class Model:
             self._first = file.spec.layout == "channels_first"
             self._graph = self._load()
         except MemoryError as error:
-            raise ModelUnfitError(
-                "the model needs more memory to load than model_memory_mib allows on this device; "
-                "convert a smaller one, or raise model_memory_mib",
-                key="model_memory_mib",
-                model="more",
-                device="less",
-            ) from error
+            raise _no_memory() from error
         self._to_unit = UnitMap(file.spec.unit, channels, fit.sample_format)
 
     def prove(self) -> tuple[int, float]:
@@ -138,6 +136,8 @@ class Model:
             text = str(error).lower()
             if any(words in text for words in _UNSUPPORTED):
                 raise self._unsupported(error) from error
+            if any(words in text for words in _NO_MEMORY):
+                raise _no_memory() from error
             raise malformed(f"the runtime does not load it: {_first_sentence(error)}") from error
         self._check(graph)
         return graph
@@ -166,6 +166,17 @@ class Model:
             detail=detail,
             runtime=f"{info.name} {info.version}",
         )
+
+
+def _no_memory() -> ModelUnfitError:
+    limit_mib = resource.getrlimit(resource.RLIMIT_DATA)[0] // 2**20
+    return ModelUnfitError(
+        f"the model needs more memory than the {limit_mib} MiB that model_memory_mib allows on "
+        "this device; convert a smaller one, or raise model_memory_mib",
+        key="model_memory_mib",
+        model=f"over {limit_mib}",
+        device=limit_mib,
+    )
 
 
 def _first_sentence(error: Exception) -> str:

@@ -62,7 +62,9 @@ def read_model_file(model: bytes) -> ModelFile:
     except SpecError as error:
         raise malformed(f"its spec is not valid: {error}", key=error.key) from error
     except KeyError as error:
-        raise malformed(f"{error.args[0]}; make one with `holter convert`") from error
+        raise malformed(
+            f"{error.args[0]}: it was cut off, or is not made by `holter convert`"
+        ) from error
     except zipfile.BadZipFile as error:
         raise malformed(
             "it has no Holter spec at its end, so it is a plain .tflite or was cut off; make a "
