@@ -1,0 +1,154 @@
+"""Models that must not classify: each is refused with its own reason, and nothing changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+import holter_host
+from holter.v1 import model_service_pb2, model_service_pb2_grpc
+from holter_host import Classification
+from support.daemon import holterd, run
+from support.tflite_models import (
+    WINDOW,
+    averaging_model,
+    crashing,
+    custom_op,
+    endless_below_zero,
+    holter_model,
+    make_spec,
+    make_windows,
+)
+
+
+def _no_answer() -> bytes:
+    spec = make_spec()
+    windows = make_windows(spec) - 300
+    return holter_model(endless_below_zero(), spec, windows, np.zeros((8, 3), "f4"))
+
+
+def _with_graph(tflite: bytes) -> bytes:
+    spec = make_spec()
+    return holter_model(tflite, spec, make_windows(spec), np.zeros((8, 3), "f4"))
+
+
+def _drifted() -> bytes:
+    spec = make_spec()
+    good = averaging_model()
+    windows = make_windows(spec)
+    tflite = good[: good.index(b"PK\x03\x04")]
+    return holter_model(tflite, spec, windows, np.ones((8, 3), "f4"))
+
+
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "nothing": (lambda: b"", "MODEL_MALFORMED"),
+    "no model": (lambda: b"\x00" * 5000, "MODEL_MALFORMED"),
+    "no archive": (lambda: averaging_model().partition(b"PK\x03\x04")[0], "MODEL_MALFORMED"),
+    "cut": (lambda: averaging_model()[:-100], "MODEL_MALFORMED"),
+    "another rate": (lambda: averaging_model(rate_hz=250.0), "MODEL_UNFIT"),
+    "another channel": (lambda: averaging_model(channels=("V9",)), "MODEL_UNFIT"),
+    "a channel too many": (
+        lambda: averaging_model(channels=("A0", "A1"), input_shape=(1, WINDOW, 2)),
+        "MODEL_UNFIT",
+    ),
+    "a window too long": (
+        lambda: averaging_model(window=50_000, hop=50_000, input_shape=(1, 50_000, 1)),
+        "MODEL_UNFIT",
+    ),
+    "an op that is not there": (lambda: _with_graph(custom_op("FlexErf")), "OP_UNSUPPORTED"),
+    "other scores": (_drifted, "GOLDEN_MISMATCH"),
+    "a crash": (lambda: _with_graph(crashing()), "MODEL_CRASHED"),
+    "no answer": (_no_answer, "MODEL_TIMEOUT"),
+}
+
+
+async def _next_label(device: holter_host.Device) -> str:
+    async for event in device.classifications():
+        if isinstance(event, Classification):
+            return event.model_sha256
+    raise AssertionError("the stream ended")
+
+
+@pytest.mark.litert
+async def test_each_bad_model_is_refused_with_its_reason(tmp_path: Path) -> None:
+    """Whatever is sent, the reason says what was wrong, and the old model goes on classifying."""
+    flags = ("--simulate", "sinus", "--model-timeout", "3")
+    async with (
+        holterd(tmp_path, *flags) as daemon,
+        holter_host.connect(daemon.address) as device,
+    ):
+        active = (await device.deploy(averaging_model())).model.sha256
+        before = await device.status()
+        found = {}
+        for name, (make, _) in REFUSED.items():
+            with pytest.raises(holter_host.ModelRefusedError) as caught:
+                await device.deploy(make())
+            found[name] = caught.value.reason
+            assert await _next_label(device) == active, name
+        assert found == {name: reason for name, (_, reason) in REFUSED.items()}
+        after = await device.status()
+        assert after.session == before.session
+        assert after.active_model == before.active_model
+        assert [model.sha256 for model in await device.models()] == [active]
+        assert set(daemon.children()) == {"sampler", "classifier"}
+        assert await daemon.stop() == 0
+        assert "Traceback" not in daemon.log()
+
+
+@pytest.mark.litert
+async def test_wrong_bytes_and_too_many_are_refused(tmp_path: Path) -> None:
+    """A wrong digest, a file over the limit and a message over gRPC's limit each say so."""
+    async with (
+        holterd(tmp_path, "--simulate", "sinus", "--max-model-mib", "0.5") as daemon,
+        grpc.aio.insecure_channel(
+            daemon.address, options=[("grpc.max_send_message_length", -1)]
+        ) as channel,
+    ):
+        stub = model_service_pb2_grpc.ModelServiceStub(channel)
+        model = averaging_model()
+        cases = [
+            (model, "0" * 64, grpc.StatusCode.INVALID_ARGUMENT, b"DIGEST_MISMATCH"),
+            (bytes(600_000), "", grpc.StatusCode.RESOURCE_EXHAUSTED, b"MODEL_TOO_LARGE"),
+            (bytes(4_000_000), "", grpc.StatusCode.RESOURCE_EXHAUSTED, None),
+        ]
+        for data, digest, code, reason in cases:
+            request = model_service_pb2.DeployModelRequest(
+                model=data, sha256=digest or hashlib.sha256(data).hexdigest()
+            )
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.DeployModel(request, timeout=30)
+            assert caught.value.code() is code
+            if reason:
+                metadata = caught.value.trailing_metadata()
+                assert metadata is not None
+                assert reason in bytes(metadata["grpc-status-details-bin"])
+        listed = await stub.ListModels(model_service_pb2.ListModelsRequest(), timeout=30)
+        assert not listed.models
+
+
+@pytest.mark.litert
+async def test_the_command_says_it_in_a_sentence(tmp_path: Path) -> None:
+    """`holter deploy` of an unfit model is one sentence and status 1; with --json its reason."""
+    path = tmp_path / "slow.tflite"
+    path.write_bytes(averaging_model(rate_hz=250.0))
+    async with holterd(tmp_path, "--simulate", "sinus") as daemon:
+        status, out, err = await run("holter", "deploy", str(path), "--device", daemon.address)
+        assert (status, out) == (1, "")
+        assert "250" in err
+        assert "360" in err
+        assert "Traceback" not in err
+        words = ("deploy", str(path), "--device", daemon.address, "--json")
+        status, out, err = await run("holter", *words)
+        assert (status, out) == (1, "")
+        assert '"MODEL_UNFIT"' in err
+        status, _, err = await run("holter", "classify", "--random", "--device", daemon.address)
+        assert status == 1
+        assert "no active model" in err
+    status, _, err = await run("holter", "status", "--device", daemon.address)
+    assert status == 1
+    assert daemon.address in err
