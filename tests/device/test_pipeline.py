@@ -43,14 +43,15 @@ class Emitted:
 
     @property
     def classifications(self) -> list[Classification]:
+        """Only the classifications."""
         return [item for item in self.items if isinstance(item, Classification)]
 
 
-def make_session() -> Session:
+def _session() -> Session:
     return Session(session_id=3, log_id="", grid=Grid(0, 1.0), channels=(Channel("A0"),))
 
 
-def frames(first: int, count: int) -> Block:
+def _frames(first: int, count: int) -> Block:
     return Block(3, first, count, bytes((first + k) % 256 for k in range(count)))
 
 
@@ -60,7 +61,7 @@ async def test_the_active_model_is_announced_from_the_start() -> None:
         emitted = Emitted()
         pipeline = Pipeline(emitted)
         assert pipeline.swap(classifier) == (0, 0)
-        pipeline.begin(make_session())
+        pipeline.begin(_session())
         await pipeline.drain()
         assert emitted.items == [ModelChange(3, 0, OLD if classifier else "")]
         await pipeline.close()
@@ -85,13 +86,13 @@ def test_a_swap_loses_and_repeats_no_window(
         first = ScriptedClassifier(counts_spec(old[0], min(old)), OLD)
         second = ScriptedClassifier(counts_spec(new[0], min(new)), NEW)
         pipeline.swap(first)
-        pipeline.begin(make_session())
+        pipeline.begin(_session())
         sequence, swapped = 0, -1
         for index, count in enumerate(cuts):
             if index == min(swap_at, len(cuts) - 1):
                 session_id, swapped = pipeline.swap(second)
                 assert (session_id, swapped) == (3, sequence)
-            await pipeline.feed([frames(sequence, count)])
+            await pipeline.feed([_frames(sequence, count)])
             sequence += count
         await pipeline.drain()
         ends = [(c.last_sequence, c.model_sha256) for c in emitted.classifications]
@@ -114,8 +115,8 @@ async def test_a_full_line_is_overloaded() -> None:
     classifier.open.clear()
     pipeline = Pipeline(emitted)
     pipeline.swap(classifier)
-    pipeline.begin(make_session())
-    await pipeline.feed([frames(0, QUEUE_LIMIT + 3)])
+    pipeline.begin(_session())
+    await pipeline.feed([_frames(0, QUEUE_LIMIT + 3)])
     classifier.open.set()
     await pipeline.drain()
     reasons = [item.reason for item in emitted.classifications]
@@ -129,8 +130,8 @@ async def test_a_paced_source_waits_instead() -> None:
     emitted = Emitted()
     pipeline = Pipeline(emitted, paced=True)
     pipeline.swap(ScriptedClassifier(counts_spec(1, 1)))
-    pipeline.begin(make_session())
-    await pipeline.feed([frames(0, 5 * QUEUE_LIMIT)])
+    pipeline.begin(_session())
+    await pipeline.feed([_frames(0, 5 * QUEUE_LIMIT)])
     await pipeline.drain()
     assert [item.reason for item in emitted.classifications] == [None] * 5 * QUEUE_LIMIT
     await pipeline.close()
@@ -153,8 +154,8 @@ async def test_a_failed_window_is_unclassifiable(
     classifier.fail = lambda counts: error if counts[0] == 2 else None
     pipeline = Pipeline(emitted)
     pipeline.swap(classifier)
-    pipeline.begin(make_session())
-    await pipeline.feed([frames(0, 6)])
+    pipeline.begin(_session())
+    await pipeline.feed([_frames(0, 6)])
     await pipeline.drain()
     assert [item.reason for item in emitted.classifications] == [None, reason, None]
     assert classifier.revived == 1
@@ -169,8 +170,8 @@ async def test_spoilt_windows_never_reach_the_model() -> None:
     classifier = ScriptedClassifier(counts_spec(2, 2))
     pipeline = Pipeline(emitted)
     pipeline.swap(classifier)
-    pipeline.begin(make_session())
-    await pipeline.feed([frames(0, 3), Gap(3, 3, 2, GapCause.LATE), frames(5, 3)])
+    pipeline.begin(_session())
+    await pipeline.feed([_frames(0, 3), Gap(3, 3, 2, GapCause.LATE), _frames(5, 3)])
     await pipeline.drain()
     reasons = [item.reason for item in emitted.classifications]
     gap = UnclassifiableReason.GAP

@@ -144,9 +144,7 @@ def test_window_ends_follow_the_definition(window: int, hop: int, first: int, co
     """The ends are exactly the frames e with e + 1 >= window and (e + 1 - window) mod hop = 0."""
     hop = min(hop, window)
     by_definition = [
-        e
-        for e in range(first, first + count)
-        if e + 1 >= window and (e + 1 - window) % hop == 0
+        e for e in range(first, first + count) if e + 1 >= window and (e + 1 - window) % hop == 0
     ]
     assert list(window_ends(window, hop, first, first + count)) == by_definition
 
