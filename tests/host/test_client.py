@@ -39,6 +39,10 @@ def model(tmp_path: Path) -> holter_host.Bundle:
     return make_model(tmp_path / "rhythm.tflite")
 
 
+async def _collect(stream: holter_host.EventStream[Any]) -> list[Any]:
+    return [event async for event in stream]
+
+
 class TestAddress:
     @pytest.mark.parametrize(
         ("given", "meant"),
@@ -86,7 +90,7 @@ class TestConnect:
         """A peer that takes the connection and says nothing is unreachable too, in bounded time."""
         with socket.create_server(("127.0.0.1", 0)) as silent:
             port = silent.getsockname()[1]
-            with pytest.raises(holter_host.DeviceUnreachableError, match=r"within 0\.2 s") as caught:
+            with pytest.raises(holter_host.DeviceUnreachableError, match=r"0\.2 s") as caught:
                 await connect(f"127.0.0.1:{port}", timeout=0.2).__aenter__()
             assert isinstance(caught.value.__cause__, holter_host.DeadlineError)
             assert isinstance(caught.value.__cause__, TimeoutError)
@@ -271,6 +275,37 @@ class TestSamples:
                     break
                 gc.collect()
                 assert await asyncio.to_thread(fake.wait_until_idle)
+
+    @pytest.mark.parametrize("closed", ["stream", "device"])
+    async def test_a_stream_closed_from_elsewhere(self, closed: str) -> None:
+        """A reader that waits ends when its stream is closed, and fails when its device is."""
+        with FakeDevice([36], hold=True) as fake:
+            async with connect(fake.address) as device:
+                stream = device.samples("earliest")
+                await anext(stream)
+                await anext(stream)
+                reading = asyncio.create_task(_collect(stream))
+                await asyncio.sleep(0)
+                if closed == "stream":
+                    await stream.aclose()
+                    assert await reading == []
+                else:
+                    await device.close()
+                    with pytest.raises(holter_host.DeviceUnreachableError, match="was closed"):
+                        await reading
+
+    async def test_a_reader_that_is_cancelled_is_cancelled(self) -> None:
+        """Cancelling the task that reads is still a cancellation, not the end of the stream."""
+        with FakeDevice([36], hold=True) as fake:
+            async with connect(fake.address) as device:
+                stream = device.samples("earliest")
+                await anext(stream)
+                await anext(stream)
+                reading = asyncio.create_task(_collect(stream))
+                await asyncio.sleep(0)
+                reading.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await reading
 
     async def test_a_device_that_stops_ends_its_streams(self) -> None:
         """On a graceful stop the stream ends with `end`, not with an error."""

@@ -155,9 +155,13 @@ def sample_block(pb: sample_pb.SampleBlock, of: types.Session) -> types.SampleBl
         pb.first_sequence,
         pb.monotonic_time_nanos,
         np.frombuffer(counts, dtype).reshape(frames, channels),
-        tuple(types.LeadOffRun(run.first_sequence, run.frame_count) for run in pb.lead_off_runs),
+        tuple(map(_lead_off_run, pb.lead_off_runs)),
         pb.late_count,
     )
+
+
+def _lead_off_run(pb: sample_pb.LeadOffRun) -> types.LeadOffRun:
+    return types.LeadOffRun(pb.first_sequence, pb.frame_count)
 
 
 def gap(pb: stream_pb.Gap) -> types.Gap:
@@ -239,7 +243,7 @@ def deploy_result(
 ) -> types.DeployResult:
     """What a deploy or an activation did."""
     steps = (
-        types.GateStep(step.name, step.elapsed_nanos, dict(step.facts))
+        types.GateStep(step.name, step.elapsed_nanos, dict(sorted(step.facts.items())))
         for step in pb.gate_report.steps
     )
     return types.DeployResult(

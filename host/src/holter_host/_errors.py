@@ -9,12 +9,14 @@ from typing import Final
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 
 from holter_host import errors
 
 DOMAIN: Final = "holter.v1"
 DETAILS_KEY: Final = "grpc-status-details-bin"
+
+GRPC_ERRORS: Final = (grpc.aio.AioRpcError, grpc.aio.UsageError)
 
 # Every reason of error_reason.proto; a test compares them.
 REASONS: Final[dict[str, type[errors.DeviceError]]] = {
@@ -54,12 +56,15 @@ def translated(address: str) -> Iterator[None]:
     """Turn a gRPC error of a call to `address` into a DeviceError that is chained to it."""
     try:
         yield
-    except grpc.aio.AioRpcError as error:
-        raise device_error(error, address) from error
-    except grpc.aio.UsageError as error:
-        raise errors.DeviceUnreachableError(
-            f"The connection to {address} is closed; open a new one."
-        ) from error
+    except GRPC_ERRORS as error:
+        raise exception(error, address) from error
+
+
+def exception(error: Exception, address: str) -> errors.DeviceError:
+    """The exception for any of GRPC_ERRORS that a call to `address` raised."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return device_error(error, address)
+    return errors.DeviceUnreachableError(f"The connection to {address} is closed; open a new one.")
 
 
 def device_error(error: grpc.aio.AioRpcError, address: str) -> errors.DeviceError:

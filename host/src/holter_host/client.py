@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import os
 import re
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +45,7 @@ from holter_host.errors import (
     ModelRefusedError,
     NotFoundError,
 )
-from holter_host.streams import ClassificationStream, SampleStream
+from holter_host.streams import ClassificationStream, EventStream, SampleStream
 
 DEFAULT_PORT: Final = 50051
 CALL_SECONDS: Final = 10.0
@@ -113,6 +114,8 @@ class Device:
         self._backoff = backoff or Backoff()
         self._channel: grpc.aio.Channel | None = None
         self._limits = types.Limits(0, 0)
+        # Closing a channel of grpc.aio leaves its calls waiting for ever; so they are ended here.
+        self._streams: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
 
     async def __aenter__(self) -> Self:
         """Connect, and ask the device who it is.
@@ -145,6 +148,8 @@ class Device:
 
     async def close(self) -> None:
         """Close the connection; its streams end."""
+        for stream in tuple(self._streams):
+            stream.cut()
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
@@ -172,7 +177,9 @@ class Device:
         request = sample_pb.StreamSamplesRequest(
             start=_convert.stream_start(start), max_latency=_convert.max_latency(max_latency)
         )
-        return SampleStream(lambda: stub.StreamSamples(request), self.address, start)
+        stream = SampleStream(lambda: stub.StreamSamples(request), self.address, start)
+        self._streams.add(stream)
+        return stream
 
     def classifications(self, start: Start = "live") -> ClassificationStream:
         """Every window whose last frame is at or after `start`, as Classification.
@@ -184,9 +191,11 @@ class Device:
         """
         stub = self._stub(classification_grpc.ClassificationServiceStub)
         request = classification_pb.StreamClassificationsRequest(start=_convert.stream_start(start))
-        return ClassificationStream(
+        stream = ClassificationStream(
             lambda: stub.StreamClassifications(request), self.address, start
         )
+        self._streams.add(stream)
+        return stream
 
     async def capture(
         self,

@@ -35,10 +35,9 @@ def status(address: str, as_json: bool) -> None:
 def _rows(status: DeviceStatus) -> list[tuple[str, str]]:
     session, model = status.session, status.active_model
     names = ", ".join(channel.name for channel in session.channels)
-    speed = "" if status.source.speed == 1 else f" (clock at {status.source.speed or 'full'} speed)"
     rows = [
         ("device", f"{status.hostname}, holterd {status.version}, up {_span(status.uptime_nanos)}"),
-        ("source", f"{status.source.description}{speed}"),
+        ("source", f"{status.source.description}{_speed(status.source.speed)}"),
         ("session", f"{session.session_id}: {session.rate_hz:g} Hz, {names}"),
         ("sampler", f"{status.sampler_state.value.lower()}{_after(status.sampler_error)}"),
         ("frames", _frames(status)),
@@ -68,6 +67,12 @@ def _lateness(status: DeviceStatus) -> str:
     values = (quality.lateness_p50_nanos, quality.lateness_p99_nanos, quality.lateness_max_nanos)
     p50, p99, most = (f"{nanos / 1e6:.2f}" for nanos in values)
     return f"median {p50} ms, 99 % {p99} ms, greatest {most} ms"
+
+
+def _speed(speed: float) -> str:
+    if speed == 1:
+        return ""
+    return f" (its clock runs {speed:g} times as fast)" if speed else " (as fast as can be)"
 
 
 def _after(error: str) -> str:
