@@ -97,7 +97,9 @@ async def demonstrate(saved_model: Path, folder: Path) -> None:
         for rhythm, address in addresses.items():
             agreed += await classify(rhythm, address, model)
     meant = ", ".join(f"{rhythm} {label}" for rhythm, label in RHYTHMS.items())
-    print(f"\n{agreed} of {WINDOWS * len(RHYTHMS)} windows agree with what was simulated ({meant}).")
+    print(
+        f"\n{agreed} of {WINDOWS * len(RHYTHMS)} windows agree with what was simulated ({meant})."
+    )
 
 
 def main() -> None:

@@ -39,6 +39,7 @@ class Emitted:
         self.items: list[Classification | ModelChange] = []
 
     def __call__(self, items: Sequence[Classification | ModelChange]) -> None:
+        """Take items as a log does."""
         self.items.extend(items)
 
     @property

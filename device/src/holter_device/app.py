@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from .config import Config
 from .core import Core
@@ -34,7 +35,8 @@ async def serve(config: Config, data_dir: Path, ready: Callable[[list[str]], Non
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await core.open()
+    if not await _unless(stopped, core.open()):
+        return
     try:
         await server.start(core)
         ready(server.addresses)
@@ -45,8 +47,22 @@ async def serve(config: Config, data_dir: Path, ready: Callable[[list[str]], Non
         await core.close()
 
 
+async def _unless(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work, unless a signal comes first: then it is given up and the result is False."""
+    working = asyncio.create_task(work)
+    signalled = asyncio.create_task(stopped.wait())
+    await asyncio.wait({working, signalled}, return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    await asyncio.wait({working})
+    return False
+
+
 async def _run(core: Core, stopped: asyncio.Event) -> None:
-    """Run the core, then go on serving what it has until a signal comes."""
+    """Run the core until a signal comes; where its source is over, go on serving what there is."""
     running = asyncio.create_task(core.run(), name="core")
     signalled = asyncio.create_task(stopped.wait())
     await asyncio.wait({running, signalled}, return_when=asyncio.FIRST_COMPLETED)
