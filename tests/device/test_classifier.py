@@ -1,10 +1,12 @@
 """Laws of every Classifier, and what only one in a process of its own must stand."""
 
 import asyncio
+import functools
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from holter_device.classifier import (
 )
 from holter_device.errors import (
     ClassifierUnavailableError,
+    DeviceError,
     GoldenMismatchError,
     ModelCrashedError,
     ModelMalformedError,
@@ -41,12 +44,17 @@ Start = Callable[..., Awaitable[Classifier]]
 StartProcess = Callable[..., Awaitable[ProcessClassifier]]
 
 
+# The child of another environment: its python takes the place of the one that it is given.
+_TFLITE_PYTHON = Path(__file__).parents[2] / ".venv-tflite" / "bin" / "python"
+_EXEC = "import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+
+
 @pytest.fixture
 async def start_process() -> AsyncIterator[StartProcess]:
     """Starts classifier processes, with a model if one is given, and ends them."""
     started: list[ProcessClassifier] = []
 
-    async def start(model: bytes = b"", **settings: object) -> ProcessClassifier:
+    async def start(model: bytes = b"", **settings: Any) -> ProcessClassifier:
         classifier = await ProcessClassifier.start(ClassifierSettings(**settings))
         started.append(classifier)
         if model:
@@ -58,13 +66,16 @@ async def start_process() -> AsyncIterator[StartProcess]:
         await classifier.close()
 
 
-@pytest.fixture(params=["process"])
+@pytest.fixture(params=["litert", "tflite"])
 def start(request: pytest.FixtureRequest, start_process: StartProcess) -> Start:
-    """Starts a classifier of each kind."""
-    return {"process": start_process}[request.param]
+    """Starts a classifier of each kind: a process with each runtime."""
+    if request.param == "tflite" and not _TFLITE_PYTHON.exists():
+        pytest.skip("no .venv-tflite: `make test` makes it on Python 3.11")
+    launcher = (str(_TFLITE_PYTHON), "-c", _EXEC) if request.param == "tflite" else ()
+    return functools.partial(start_process, runtime=request.param, launcher=launcher)
 
 
-def zeros_model(tflite: bytes, **changes: object) -> bytes:
+def zeros_model(tflite: bytes, **changes: Any) -> bytes:
     """A graph with golden scores of 0."""
     spec = models.make_spec(**changes)
     scores = np.zeros((8, len(spec.labels)), "f4")
@@ -164,7 +175,7 @@ class TestContract:
         ids=["rate", "channel", "cut off", "Flex", "input"],
     )
     async def test_refusals_keep_their_kind(
-        self, start: Start, model: bytes, error: type[Exception], fact: tuple[str, str]
+        self, start: Start, model: bytes, error: type[DeviceError], fact: tuple[str, str]
     ) -> None:
         """A refusal is of its own kind, with its facts; the same classifier then takes another."""
         classifier = await start()

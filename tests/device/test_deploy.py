@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -290,7 +291,7 @@ class TestAtOnce:
         put = active.store.put
         deploy: asyncio.Task[object]
 
-        def put_while_the_caller_leaves(*arguments: object) -> object:
+        def put_while_the_caller_leaves(*arguments: Any) -> object:
             loop.call_soon_threadsafe(deploy.cancel)
             return put(*arguments)
 

@@ -144,6 +144,11 @@ def _failing(
     return replacement
 
 
+def no_space() -> OSError:
+    """What a full disk says."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def put_and_activate(store: FileModelStore) -> None:
     """What a deploy writes."""
     store.put(sha256(NEW), NEW, SPEC)
@@ -187,11 +192,7 @@ class TestCutOff:
             store = FileModelStore(directory)
             store.put(sha256(OLD), OLD, SPEC)
             store.set_record(ActiveRecord(sha256(OLD)))
-            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            with (
-                fault_at(number, lambda error=full: error),
-                pytest.raises(StoreFullError) as caught,
-            ):
+            with fault_at(number, no_space), pytest.raises(StoreFullError) as caught:
                 put_and_activate(store)
             assert caught.value.facts == {"detail": "No space left on device"}
             again = FileModelStore(directory)

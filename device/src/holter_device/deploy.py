@@ -48,7 +48,7 @@ class DeployOutcome:
 
     Attributes:
         model: the model, as it is held now; with validate_only, as it would be.
-        report: the steps that it passed; none where it was active already.
+        report: the steps that it passed.
         session_id: the session of the swap; 0 where nothing was swapped.
         swap_sequence: windows with last_sequence at or after it belong to the model.
         already_active: nothing was done, as the model was the active one.
