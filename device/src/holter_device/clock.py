@@ -147,6 +147,10 @@ class LockstepClock:
         """The wall clock when the clock was made."""
         return self._following.utc()
 
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
 
 class _Timespec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanos", ctypes.c_long))

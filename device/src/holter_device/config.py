@@ -83,7 +83,7 @@ class Config:
         _require(self.simulate in ("", *SIMULATIONS), "simulate", self.simulate, SIMULATIONS)
         if self.simulate and self.replay:
             raise ConfigError("simulate and replay exclude each other: choose one source")
-        if not self.simulated and self.speed_factor != 1:
+        if self.speed_factor != 1 and not self.simulated:
             raise ConfigError("speed is for --simulate and --replay: a chip has its own time")
         _require(0 <= self.bus < 1000, "bus", self.bus, "0 to 999")
         _require(0x48 <= self.address <= 0x4F, "address", f"{self.address:#x}", "0x48 to 0x4f")
@@ -93,9 +93,14 @@ class Config:
         _require(0 < self.rate <= MAX_RATE_HZ, "rate", self.rate, f"above 0, to {MAX_RATE_HZ:g}")
         _require(1 <= self.oversampling <= 16, "oversampling", self.oversampling, "1 to 16")
         for key in ("reference_volts", "gain", "retention_hours", "commit_interval"):
-            _require(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
+            value = getattr(self, key)
+            _require(0 < value < math.inf, key, value, "a number above 0")
         for key in ("max_model_mib", "model_memory_mib", "model_timeout"):
-            _require(getattr(self, key) > 0, key, getattr(self, key), "a number above 0")
+            value = getattr(self, key)
+            _require(0 < value < math.inf, key, value, "a number above 0")
+        _require(
+            math.isfinite(self.baseline_volts), "baseline_volts", self.baseline_volts, "finite"
+        )
         _require(self.runtime in RUNTIMES, "runtime", self.runtime, RUNTIMES)
         levels = ("debug", "info", "warning", "error")
         _require(self.log_level in levels, "log_level", self.log_level, levels)
@@ -193,7 +198,7 @@ def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
         if isinstance(default, tuple):
             return tuple(value.split(",")) if isinstance(value, str) else _texts(value)
         if isinstance(default, bool):
-            return {True: True, False: False}[value]
+            return _same(bool, value)
         if isinstance(default, int):
             return int(value, 0) if isinstance(value, str) else _same(int, value)
         if isinstance(default, float):
