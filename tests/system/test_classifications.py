@@ -95,13 +95,14 @@ async def test_a_device_says_what_tensorflow_says(
     assert [c.label for c in found] == [labels[k] for k in expected.argmax(axis=1)]
 
 
-async def _follow_until(device: holter_host.Device, digest: str) -> list[Any]:
-    """Events of the classification stream until this model has classified three windows."""
+async def _follow_until(device: holter_host.Device, sequence: int) -> list[Any]:
+    """Events of the classification stream until three windows end at `sequence` or later."""
     events: list[Any] = []
+    after = 0
     async for event in device.classifications("earliest"):
         events.append(event)
-        done = [e for e in events if isinstance(e, Classification) and e.model_sha256 == digest]
-        if len(done) == 3:
+        after += isinstance(event, Classification) and event.last_sequence >= sequence
+        if after == 3:
             break
     return events
 
@@ -115,7 +116,7 @@ async def test_a_swap_loses_nothing(tmp_path: Path, model: Path, other_model: Pa
         first = await device.deploy(model)
         second = await device.deploy(other_model)
         third = await device.activate(first.model.sha256)
-        events = await _follow_until(device, first.model.sha256)
+        events = await _follow_until(device, third.swap_sequence)
         last = events[-1].last_sequence
         counts = await _counts(device, last + 1)
     assert len(counts) == last + 1

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import grpc
 import numpy as np
 
 from holter.v1 import classification_service_pb2 as pb
 from holter.v1 import classification_service_pb2_grpc as pb_grpc
-from holter.v1 import stream_pb2 as stream_pb
 
 from ..core import Core
 from ..errors import InvalidFieldError
-from ..log import CursorItem, End
-from ..samples import Classification, Gap, ModelChange, Session
 from . import convert
 from .errors import translated
-from .streams import follow
+from .streams import serve
 
 
 class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
@@ -34,15 +29,9 @@ class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
             pb.StreamClassificationsRequest, pb.StreamClassificationsResponse
         ],
     ) -> None:
-        """Follow a cursor; each write is awaited."""
+        """Follow a cursor on windows."""
         cursor = await self._core.log.classifications(convert.start_from_pb(request.start))
-        session = self._core.session
-        async for item in follow(cursor, self._core):
-            if isinstance(item, Session):
-                session = item
-            await context.write(_response(item, session))
-            if isinstance(item, End):
-                return
+        await serve(cursor, self._core, pb.StreamClassificationsResponse, context)
 
     @translated
     async def ClassifyWindow(  # noqa: N802 (the method's name is the wire's)
@@ -60,22 +49,3 @@ class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
             values = np.array(request.model_values.values, dtype=np.float32)
             result = await self._core.pipeline.classify(values)
         return pb.ClassifyWindowResponse(classification=convert.classification_to_pb(result, None))
-
-
-def _response(
-    item: CursorItem | stream_pb.Heartbeat, session: Session
-) -> pb.StreamClassificationsResponse:
-    event: dict[str, Any]
-    if isinstance(item, Classification):
-        event = {"classification": convert.classification_to_pb(item, session)}
-    elif isinstance(item, ModelChange):
-        event = {"model_changed": convert.model_change_to_pb(item)}
-    elif isinstance(item, Session):
-        event = {"session_started": convert.session_started_to_pb(item)}
-    elif isinstance(item, Gap):
-        event = {"gap": convert.gap_to_pb(item)}
-    elif isinstance(item, End):
-        event = {"end": convert.end_to_pb(item)}
-    else:
-        event = {"heartbeat": item}
-    return pb.StreamClassificationsResponse(**event)

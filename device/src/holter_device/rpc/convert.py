@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf import duration_pb2
 
 from holter.spec import ModelSpec
@@ -228,23 +230,12 @@ def report_to_pb(report: GateReport) -> model_pb.GateReport:
     )
 
 
-def deployed_to_pb(outcome: DeployOutcome) -> model_pb.DeployModelResponse:
-    """How a deploy went."""
-    return model_pb.DeployModelResponse(
-        model=model_to_pb(outcome.model),
-        gate_report=report_to_pb(outcome.report),
-        session_id=outcome.session_id,
-        swap_sequence=outcome.swap_sequence,
-        already_active=outcome.already_active,
-    )
-
-
-def activated_to_pb(outcome: DeployOutcome) -> model_pb.ActivateModelResponse:
-    """How an activation went."""
-    return model_pb.ActivateModelResponse(
-        model=model_to_pb(outcome.model),
-        gate_report=report_to_pb(outcome.report),
-        session_id=outcome.session_id,
-        swap_sequence=outcome.swap_sequence,
-        already_active=outcome.already_active,
-    )
+def outcome_fields(outcome: DeployOutcome) -> dict[str, Any]:
+    """How a deploy or an activation went: the fields that both responses have."""
+    return {
+        "model": model_to_pb(outcome.model),
+        "gate_report": report_to_pb(outcome.report),
+        "session_id": outcome.session_id,
+        "swap_sequence": outcome.swap_sequence,
+        "already_active": outcome.already_active,
+    }

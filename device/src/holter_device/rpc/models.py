@@ -31,7 +31,7 @@ class ModelServicer(pb_grpc.ModelServiceServicer):
             validate_only=request.validate_only,
             peer=context.peer(),
         )
-        return convert.deployed_to_pb(outcome)
+        return pb.DeployModelResponse(**convert.outcome_fields(outcome))
 
     @translated
     async def ListModels(  # noqa: N802 (the method's name is the wire's)
@@ -51,4 +51,4 @@ class ModelServicer(pb_grpc.ModelServiceServicer):
     ) -> pb.ActivateModelResponse:
         """Swap a stored model in, through the same gate."""
         outcome = await self._core.deployer.activate(request.sha256, peer=context.peer())
-        return convert.activated_to_pb(outcome)
+        return pb.ActivateModelResponse(**convert.outcome_fields(outcome))

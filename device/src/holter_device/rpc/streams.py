@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
 
 from holter.v1 import stream_pb2 as stream_pb
 
 from ..core import Core
-from ..log import Cursor, CursorItem
+from ..log import Cursor, CursorItem, End
+from ..samples import Block, Classification, Gap, Session
 from . import convert
 
 HEARTBEAT_SECONDS = 1.0
 
 
-async def follow(cursor: Cursor, core: Core) -> AsyncIterator[CursorItem | stream_pb.Heartbeat]:
+async def serve(
+    cursor: Cursor,
+    core: Core,
+    response: Callable[..., Any],
+    context: grpc.aio.ServicerContext[Any, Any],
+) -> None:
+    """Write what a cursor gives until its end.
+
+    Each write is awaited, so that a slow reader's only buffer is gRPC's own.
+    """
+    session = core.session
+    async for item in _follow(cursor, core):
+        if isinstance(item, Session):
+            session = item
+        await context.write(response(**_event(item, session)))
+        if isinstance(item, End):
+            return
+
+
+async def _follow(cursor: Cursor, core: Core) -> AsyncIterator[CursorItem | stream_pb.Heartbeat]:
     """Yield the log's items as they come, and a heartbeat once a second."""
     loop = asyncio.get_running_loop()
     beat = loop.time() + HEARTBEAT_SECONDS
@@ -29,3 +52,20 @@ async def follow(cursor: Cursor, core: Core) -> AsyncIterator[CursorItem | strea
                 quality=convert.quality_to_pb(core.sampler.quality),
             )
             beat = loop.time() + HEARTBEAT_SECONDS
+
+
+def _event(item: CursorItem | stream_pb.Heartbeat, session: Session) -> dict[str, Any]:
+    """The one field of a response that holds an item; both streams name them alike."""
+    if isinstance(item, Block):
+        return {"sample_block": convert.block_to_pb(item, session)}
+    if isinstance(item, Classification):
+        return {"classification": convert.classification_to_pb(item, session)}
+    if isinstance(item, Gap):
+        return {"gap": convert.gap_to_pb(item)}
+    if isinstance(item, Session):
+        return {"session_started": convert.session_started_to_pb(item)}
+    if isinstance(item, End):
+        return {"end": convert.end_to_pb(item)}
+    if isinstance(item, stream_pb.Heartbeat):
+        return {"heartbeat": item}
+    return {"model_changed": convert.model_change_to_pb(item)}
