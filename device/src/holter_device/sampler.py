@@ -253,7 +253,9 @@ class ProcessSampler:
         silence = self._silence_seconds(grid)
         while self._state is SamplerState.RUNNING:
             try:
-                frames = await asyncio.wait_for(self._child.receive_many(), silence)
+                # Not wait_for: in Python 3.11 it loses a cancellation that comes with the data.
+                async with asyncio.timeout(silence):
+                    frames = await self._child.receive_many()
             except TimeoutError:
                 raise _ProtocolError(f"the sampler wrote nothing for {silence:g} s") from None
             if tiles := self._tiles(frames, session_id, hole):
