@@ -14,7 +14,7 @@ from memory and everything before them from the file, page by page.
 """
 
 from .cursor import Cursor, CursorItem
-from .log import Log, Unfinished
+from .log import Log
 from .places import (
     End,
     EndReason,
@@ -25,6 +25,7 @@ from .places import (
     StartPosition,
     StartTime,
 )
+from .recovery import Unfinished
 from .result_cursor import ClassificationCursor
 from .sample_cursor import SampleCursor
 

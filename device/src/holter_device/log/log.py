@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import math
 import sqlite3
@@ -15,53 +14,28 @@ from typing import ParamSpec, Self, TypeVar
 from ..clock import Clock, UtcEstimate
 from ..errors import DataDirectoryError
 from ..grid import Grid
-from ..samples import (
-    Block,
-    Channel,
-    Classification,
-    ModelChange,
-    SampleFormat,
-    Session,
-)
+from ..samples import Channel, Classification, ModelChange, SampleFormat, Session
 from .cursor import Feed
 from .directory import DirectoryLock
 from .locate import locate
+from .pending import Batch, Item
 from .places import EndReason, Start
-from .reader import Readers, load_changes, load_last_window
+from .reader import Readers
+from .recovery import Unfinished, load_unfinished
 from .result_cursor import ClassificationCursor
 from .retention import HOUR_NS
 from .sample_cursor import SampleCursor
 from .schema import key_of
-from .tail import Item, Tail
+from .tail import Tail
 from .wakeups import Wakeups
-from .writer import Writer
+from .writer import Writer, row_frames
 
 _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# What is in memory costs its counts and about this much an item, in bytes.
-_ITEM_BYTES = 300
 _COMMIT_BYTES = 1 << 20
-_MAX_UNCOMMITTED_BYTES = 16 << 20
 _NO_END = 1 << 63
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Unfinished:
-    """The newest session of an earlier run, as far as it was written down.
-
-    Attributes:
-        session: the session.
-        next_sequence: after its last frame.
-        last_window: last_sequence of its last window; None where it has none.
-        changes: all its model changes, in order.
-    """
-
-    session: Session
-    next_sequence: int
-    last_window: int | None
-    changes: tuple[ModelChange, ...]
 
 
 class Log:
@@ -81,6 +55,7 @@ class Log:
         clock: Clock,
         commit_interval: float,
         tail_seconds: float,
+        max_uncommitted: int,
     ) -> None:
         self.log_id = writer.log_id
         self._lock = lock
@@ -90,7 +65,8 @@ class Log:
         self._clock = clock
         self._commit_interval = commit_interval
         self._tail_seconds = tail_seconds
-        self._pending: list[Item] = []
+        self._max_uncommitted = max_uncommitted
+        self._pending = Batch()
         self._uncommitted = 0
         self._committed = Wakeups()
         self._commit_lock = asyncio.Lock()
@@ -109,6 +85,7 @@ class Log:
         clock: Clock,
         real_time: bool = True,
         tail_seconds: float = 120.0,
+        max_uncommitted: int = 16 << 20,
     ) -> Self:
         """Open the log of a data directory, which is made where it is missing.
 
@@ -120,6 +97,8 @@ class Log:
             real_time: whether the device's clock runs in real time; it decides how a cursor counts
                 its max_latency.
             tail_seconds: how much of the running session is kept in memory, at least.
+            max_uncommitted: bytes that may wait for the disk; while it refuses to be written the
+                oldest of more are dropped, as a Gap.
 
         Raises:
             AlreadyRunningError: another process has the directory.
@@ -135,7 +114,8 @@ class Log:
             raise
         last = writer.last.session.session_id if writer.last else 0
         feed = Feed(Readers(directory), real_time, last_session_id=last)
-        return cls(lock, writer, thread, feed, clock, commit_interval, tail_seconds)
+        settings = (commit_interval, tail_seconds, max_uncommitted)
+        return cls(lock, writer, thread, feed, clock, *settings)
 
     async def begin_session(
         self,
@@ -152,7 +132,7 @@ class Log:
             DataDirectoryError: it could not be written.
         """
         await self.commit()
-        if self._pending:
+        if self._pending.size:
             raise DataDirectoryError("the log cannot be written: no session can begin")
         session = await self._write(self._writer.begin, grid, channels, sample_format, boot_id, utc)
         self._feed.tail = Tail(session, max(1, math.ceil(grid.rate_hz * self._tail_seconds)))
@@ -175,17 +155,19 @@ class Log:
         if tail is None or self._feed.end is not None:
             raise RuntimeError("no session is running")
         tail.append(items, asyncio.get_running_loop().time())
-        self._pending.extend(items)
-        self._uncommitted += _cost(items)
+        before = self._pending.size
+        self._pending.add(items)
+        self._uncommitted += self._pending.size - before
         self._feed.frames.reach(key_of(tail.session.session_id, tail.next_sequence))
-        if not all(isinstance(item, Block) for item in items):
+        if any(isinstance(item, (Classification, ModelChange)) for item in items):
             self._feed.results.reach(self._feed.results.level + 1)
         if self._uncommitted >= _COMMIT_BYTES and not self._failing:
             self._hurry.set()
 
     async def backpressure(self) -> None:
         """Wait while much more has been appended than written."""
-        while self._uncommitted > _MAX_UNCOMMITTED_BYTES:
+        while self._uncommitted > self._max_uncommitted:
+            self._hurry.set()
             await self._committed.wait(self._committed.level + 1)
 
     async def samples(self, start: Start, *, max_latency: float = 0.1) -> SampleCursor:
@@ -221,13 +203,7 @@ class Log:
         last = self._writer.last
         if last is None:
             return None
-        session_id, readers = last.session.session_id, self._feed.readers
-        return Unfinished(
-            session=last.session,
-            next_sequence=last.next_sequence,
-            last_window=await readers.read(load_last_window, session_id),
-            changes=tuple(await readers.read(load_changes, session_id)),
-        )
+        return await self._feed.readers.read(load_unfinished, last)
 
     async def append_finished(self, windows: Sequence[Classification]) -> None:
         """Add windows to the session that `unfinished` told; durable before this returns.
@@ -272,32 +248,40 @@ class Log:
 
     async def _commit(self) -> None:
         async with self._commit_lock:
-            items, self._pending = self._pending, []
-            if not items:
+            batch, self._pending = self._pending, Batch()
+            if not batch.size:
                 return
             try:
-                await self._write(lambda: self._writer.commit(items, self._clock.utc()))
-            except sqlite3.Error as error:
-                self._refused(items, error)
+                await self._write(lambda: self._writer.commit(batch, self._clock.utc()))
+            except Exception as error:  # whatever it is, live streams must go on
+                self._refused(batch, error)
             else:
-                self._settle(items)
+                self._settled(batch)
 
-    def _settle(self, items: Sequence[Item]) -> None:
+    def _settled(self, batch: Batch) -> None:
         """Let go of what the file has now."""
         if self._failing:
             self._failing = False
             _log.info("the log can be written again")
-        self._uncommitted -= _cost(items)
+        self._uncommitted -= batch.size
         self._committed.reach(self._committed.level + 1)
         if self._feed.tail is not None:
-            self._feed.tail.settle(items)
+            self._feed.tail.settle(batch)
 
-    def _refused(self, items: list[Item], error: sqlite3.Error) -> None:
-        """Keep what could not be written, to try again with the next commit."""
+    def _refused(self, batch: Batch, error: Exception) -> None:
+        """Keep what could not be written, as far as there is room, for the next commit."""
         if not self._failing:
             self._failing = True
-            _log.error("the log cannot be written (%s); streaming goes on from memory", error)
-        self._pending = items + self._pending
+            unexpected = None if isinstance(error, sqlite3.Error) else error
+            text = "the log cannot be written (%s); streaming goes on from memory"
+            _log.error(text, error, exc_info=unexpected)
+        tail = self._feed.tail
+        if tail is None:
+            return
+        dropped = self._pending.put_back(batch, row_frames(tail.session), self._max_uncommitted)
+        tail.drop(dropped)
+        self._uncommitted = self._pending.size
+        self._committed.reach(self._committed.level + 1)
 
 
 def _open(directory: Path, retention_ns: float) -> tuple[DirectoryLock, Writer]:
@@ -307,9 +291,3 @@ def _open(directory: Path, retention_ns: float) -> tuple[DirectoryLock, Writer]:
     except BaseException:
         lock.release()
         raise
-
-
-def _cost(items: Sequence[Item]) -> int:
-    """Bytes that items take in memory, roughly."""
-    counts = sum([len(item.counts) for item in items if isinstance(item, Block)])
-    return counts + _ITEM_BYTES * len(items)

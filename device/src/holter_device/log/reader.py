@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from ..clock import UtcEstimate
 from ..errors import DataDirectoryError
-from ..samples import Classification, ModelChange
+from ..samples import Classification, Gap, ModelChange
 from .join import Frames
 from .schema import (
     FILE_NAME,
@@ -52,7 +52,7 @@ class WindowPage:
     """Windows of one session in order; `complete` where the page reached what was asked for."""
 
     kept_from: int
-    windows: list[Classification]
+    windows: list[Classification | Gap]
     complete: bool
 
 
@@ -128,7 +128,7 @@ def load_windows(
     start = key_of(session_id, min(max(sequence, kept_from), MAX_SEQUENCE))
     rows = connection.execute(
         "SELECT key, frame_count, sha256, labels, reason, inference_ns, scores"
-        " FROM windows JOIN models USING (model_id) WHERE key >= ? AND key < ?"
+        " FROM windows LEFT JOIN models USING (model_id) WHERE key >= ? AND key < ?"
         " ORDER BY key LIMIT ?",
         (start, key_of(session_id, 0) + min(upto, MAX_SEQUENCE), MAX_PAGE_ROWS),
     ).fetchall()

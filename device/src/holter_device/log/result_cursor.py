@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from ..grid import GapCause
 from ..samples import Classification, Gap, ModelChange, Session
 from .cursor import Cursor, CursorItem, Feed, Place
+from .join import cut
+from .pending import window_bounds
 from .reader import load_changes, load_windows
 from .schema import MAX_SEQUENCE
 from .tail import Tail
@@ -19,7 +21,7 @@ class ClassificationCursor(Cursor):
     A cursor at n has the windows with last_sequence >= n. After a Session comes the ModelChange
     that is in force at n, if there is one; every later one comes before the first window that it
     governs, and at the live edge as soon as it is known, so perhaps before the last windows of the
-    model before it. A Gap tells the sequences whose windows retention dropped.
+    model before it. A Gap tells the last_sequences of windows that were dropped.
     """
 
     def __init__(self, feed: Feed, place: Place) -> None:
@@ -68,13 +70,14 @@ class ClassificationCursor(Cursor):
             self._scan = upto
         return items or self._from_memory(tail)
 
-    def _deliver(self, windows: Iterable[Classification], below: float) -> list[CursorItem]:
+    def _deliver(self, windows: Iterable[Classification | Gap], below: float) -> list[CursorItem]:
         """Take windows, and among them the changes up to the last one and those under `below`."""
         items: list[CursorItem] = []
         for window in windows:
-            items += self._take_changes(window.last_sequence + 1)
-            items.append(window)
-            self._scan = self._sequence = window.last_sequence + 1
+            end = window_bounds(window)[1] + 1
+            items += self._take_changes(end)
+            items.append(cut(window, self._scan, end) if isinstance(window, Gap) else window)
+            self._scan = self._sequence = end
         return items + self._take_changes(below)
 
     def _take_changes(self, below: float) -> list[ModelChange]:

@@ -228,8 +228,13 @@ def decode_frames(
     return Block(session_id, first, frame_count, counts, runs, late_count)
 
 
-def encode_window(item: Classification, model_id: int) -> tuple[int, int, int, int, int, bytes]:
-    """A row of `windows`."""
+def encode_window(
+    item: Classification | Gap, model_id: int
+) -> tuple[int, int, int, int, int, bytes]:
+    """A row of `windows`. A gap of windows has the key of its last sequence, and no model."""
+    if isinstance(item, Gap):
+        key = key_of(item.session_id, item.next_sequence - 1)
+        return key, item.frame_count, model_id, int(item.cause), 0, b""
     return (
         key_of(item.session_id, item.last_sequence),
         item.last_sequence - item.first_sequence + 1,
@@ -243,14 +248,16 @@ def encode_window(item: Classification, model_id: int) -> tuple[int, int, int, i
 def decode_window(
     key: int,
     frame_count: int,
-    sha256: str,
+    sha256: str | None,
     labels: str,
     reason: int,
     inference_ns: int,
     scores: bytes,
-) -> Classification:
-    """A classification from a row of `windows` and its model's."""
+) -> Classification | Gap:
+    """A classification from a row of `windows` and its model's; without a model a gap."""
     session_id, last = place_of(key)
+    if sha256 is None:
+        return Gap(session_id, last - frame_count + 1, frame_count, GapCause(reason))
     return Classification(
         session_id=session_id,
         first_sequence=last - frame_count + 1,

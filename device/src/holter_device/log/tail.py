@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from ..samples import Block, Classification, Gap, ModelChange, Session
 from .join import Frames, cut
-
-Item = Block | Gap | Classification | ModelChange
+from .pending import Batch, Dropped, Item, window_bounds
 
 
 class Tail:
@@ -35,7 +34,7 @@ class Tail:
         self._frames: list[Frames] = []
         self._starts: list[int] = []
         self._arrivals: list[float] = []
-        self._windows: list[Classification] = []
+        self._windows: list[Classification | Gap] = []
         self._window_ends: list[int] = []
         self._frames_settled = 0
         self._windows_settled = 0
@@ -59,7 +58,7 @@ class Tail:
         """
         self._check(items)
         for item in items:
-            if isinstance(item, Block | Gap):
+            if isinstance(item, (Block, Gap)):
                 self._frames.append(item)
                 self._starts.append(item.first_sequence)
                 self._arrivals.append(now)
@@ -71,15 +70,19 @@ class Tail:
                 self._add_change(item)
 
     def frames(self, sequence: int, max_bytes: int) -> list[Frames]:
-        """Blocks and gaps from `sequence`, which is in memory, about `max_bytes` of counts."""
+        """Blocks and gaps from `sequence`, which is in memory: `max_bytes` of counts, or less."""
         if sequence >= self.next_sequence:
             return []
         index = bisect_right(self._starts, sequence) - 1
-        taken = [cut(self._frames[index], sequence, self._frames[index].next_sequence)]
-        size = 0
+        first = self._frames[index]
+        taken = [cut(first, sequence, first.next_sequence)]
+        left = max_bytes - _byte_count(taken[0])
+        if left < 0:
+            frame_count = max(1, max_bytes // self.session.frame_size)
+            return [cut(first, sequence, sequence + frame_count)]
         for item in itertools.islice(self._frames, index + 1, None):
-            size += len(item.counts) if isinstance(item, Block) else 0
-            if size > max_bytes:
+            left -= _byte_count(item)
+            if left < 0:
                 break
             taken.append(item)
         return taken
@@ -88,18 +91,35 @@ class Tail:
         """When a frame that is in memory arrived, by the event loop's clock."""
         return self._arrivals[bisect_right(self._starts, sequence) - 1]
 
-    def windows(self, sequence: int) -> list[Classification]:
+    def windows(self, sequence: int) -> list[Classification | Gap]:
         """Windows in memory with last_sequence at or after `sequence`, in order."""
         return self._windows[bisect_left(self._window_ends, sequence) :]
 
-    def settle(self, items: Sequence[Item]) -> None:
-        """Take note that the file has these items now, and forget what is older than minutes."""
-        for item in items:
-            if isinstance(item, Classification):
-                self._windows_settled = item.last_sequence + 1
-            elif isinstance(item, Block | Gap):
-                self._frames_settled = item.next_sequence
+    def settle(self, batch: Batch) -> None:
+        """Take note that the file has these now, and forget what is older than minutes."""
+        if batch.frames:
+            self._frames_settled = batch.frames[-1].next_sequence
+        windows = [item for item in batch.results if not isinstance(item, ModelChange)]
+        if windows:
+            self._windows_settled = window_bounds(windows[-1])[1] + 1
         self._trim()
+
+    def drop(self, dropped: Dropped) -> None:
+        """Put the gaps in the place of what they stand for."""
+        if gap := dropped.frames:
+            first = bisect_left(self._starts, gap.first_sequence)
+            last = bisect_left(self._starts, gap.next_sequence) - 1
+            rest = self._frames[last]
+            items: list[Frames] = [gap]
+            if rest.next_sequence > gap.next_sequence:
+                items.append(cut(rest, gap.next_sequence, rest.next_sequence))
+            self._frames[first : last + 1] = items
+            self._starts[first : last + 1] = [item.first_sequence for item in items]
+            self._arrivals[first : last + 1] = [self._arrivals[last]] * len(items)
+        if gap := dropped.windows:
+            first, last = (bisect_left(self._window_ends, end) for end in window_bounds(gap))
+            self._windows[first : last + 1] = [gap]
+            self._window_ends[first : last + 1] = [window_bounds(gap)[1]]
 
     def _trim(self) -> None:
         edge = min(self._frames_settled, self.next_sequence - self._keep_frames)
@@ -121,19 +141,30 @@ class Tail:
         for item in items:
             if item.session_id != self.session.session_id:
                 raise ValueError(f"{item} is not of session {self.session.session_id}")
-            if isinstance(item, Block | Gap):
+            if isinstance(item, (Block, Gap)):
                 if item.first_sequence != expected or item.frame_count < 1:
                     raise ValueError(f"frame {expected} comes next, not {item.first_sequence}")
                 expected = item.next_sequence
-                size = item.frame_count * self.session.frame_size
-                if isinstance(item, Block) and len(item.counts) != size:
-                    raise ValueError(f"a block of {len(item.counts)} bytes should have {size}")
+                if isinstance(item, Block):
+                    self._check_block(item)
             elif isinstance(item, Classification):
                 if item.last_sequence <= last_window:
                     raise ValueError(f"window {item.last_sequence} comes after {last_window}")
                 last_window = item.last_sequence
 
+    def _check_block(self, block: Block) -> None:
+        size = block.frame_count * self.session.frame_size
+        if len(block.counts) != size:
+            raise ValueError(f"a block of {len(block.counts)} bytes should have {size}")
+        for run in block.lead_off:
+            if run.first_sequence < block.first_sequence or run.next_sequence > block.next_sequence:
+                raise ValueError(f"{run} is not within frames from {block.first_sequence}")
+
     def _add_change(self, change: ModelChange) -> None:
         while self.changes and self.changes[-1][1].swap_sequence >= change.swap_sequence:
             self.changes.pop()
         self.changes.append((next(self._numbers), change))
+
+
+def _byte_count(item: Frames) -> int:
+    return len(item.counts) if isinstance(item, Block) else 0

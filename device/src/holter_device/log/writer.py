@@ -11,17 +11,11 @@ from pathlib import Path
 
 from ..clock import UtcEstimate
 from ..grid import Grid
-from ..samples import (
-    Block,
-    Channel,
-    Classification,
-    Gap,
-    ModelChange,
-    SampleFormat,
-    Session,
-)
+from ..samples import Channel, Classification, Gap, ModelChange, SampleFormat, Session
 from .join import join
+from .pending import Batch, Result
 from .reader import load_last_session
+from .recovery import check_end
 from .retention import Retention
 from .schema import (
     FILE_NAME,
@@ -34,8 +28,6 @@ from .schema import (
     key_of,
     open_file,
 )
-
-Item = Block | Gap | Classification | ModelChange
 
 # A row is about a second of frames: what a commit brings is one row up to this.
 _MAX_ROW_SECONDS = 1.5
@@ -58,6 +50,8 @@ class Writer:
         self._models: dict[tuple[str, str], int] = {}
         try:
             self.last = load_last_session(self._connection)
+            if self.last is not None:
+                check_end(self._connection, self.last)
             rows = self._connection.execute("SELECT sha256, labels, model_id FROM models")
             self._models.update({(row[0], row[1]): row[2] for row in rows})
         except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
@@ -101,28 +95,26 @@ class Writer:
         self._stored = StoredSession(session, base_ns, 0, 0, utc)
         return session
 
-    def commit(self, items: Sequence[Item], utc: UtcEstimate) -> None:
+    def commit(self, batch: Batch, utc: UtcEstimate) -> None:
         """Write what the running session brought since the last time, and drop what is too old.
 
         Args:
-            items: in the order in which they were appended.
+            batch: what is written.
             utc: the wall clock now.
 
         Raises:
-            sqlite3.Error: nothing of it was written; the same items may be brought again.
+            sqlite3.Error: nothing of it was written; the same batch may be brought again.
         """
         stored = self._stored
         if stored is None:
             raise RuntimeError("no session was begun")
         session = stored.session
-        frames = [item for item in items if isinstance(item, Block | Gap)]
-        end = frames[-1].next_sequence if frames else stored.next_sequence
-        max_frames = math.ceil(session.grid.rate_hz * _MAX_ROW_SECONDS)
-        rows = [encode_frames(item) for item in join(frames, max_frames)]
+        end = batch.frames[-1].next_sequence if batch.frames else stored.next_sequence
+        rows = [encode_frames(item) for item in join(batch.frames, row_frames(session))]
         moved = abs(utc.offset_ns - stored.utc.offset_ns) > _UTC_MOVED_NS
         with self._transaction():
             self._connection.executemany("INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?)", rows)
-            self._insert_results(item for item in items if not isinstance(item, Block | Gap))
+            self._insert_results(batch.results)
             if moved:
                 self._connection.execute(
                     "UPDATE sessions SET utc_offset_ns = ?, utc_uncertainty_ns = ?"
@@ -130,10 +122,11 @@ class Writer:
                     (utc.offset_ns, utc.uncertainty_ns, session.session_id),
                 )
             recorded_ns = stored.base_ns + session.grid.time_ns(end) - session.grid.start_ns
-            self._retention.step(self._connection, recorded_ns, 2 * len(items))
+            budget = 2 * max(len(rows), len(batch.results))
+            self._retention.step(self._connection, recorded_ns, budget)
         self._stored = StoredSession(session, stored.base_ns, 0, end, utc if moved else stored.utc)
 
-    def append_windows(self, windows: Iterable[Classification]) -> None:
+    def append_windows(self, windows: Sequence[Result]) -> None:
         """Write windows of a finished session.
 
         Raises:
@@ -176,14 +169,9 @@ class Writer:
             ),
         )
 
-    def _insert_results(self, items: Iterable[Item]) -> None:
-        for item in items:
-            if isinstance(item, Classification):
-                self._connection.execute(
-                    "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?)",
-                    encode_window(item, self._model_id(item)),
-                )
-            elif isinstance(item, ModelChange):
+    def _insert_results(self, results: Iterable[Result]) -> None:
+        for item in results:
+            if isinstance(item, ModelChange):
                 key = key_of(item.session_id, item.swap_sequence)
                 end = key_of(item.session_id, MAX_SEQUENCE)
                 self._connection.execute(
@@ -191,6 +179,11 @@ class Writer:
                 )
                 self._connection.execute(
                     "INSERT INTO model_changes VALUES (?, ?)", (key, item.model_sha256)
+                )
+            else:
+                model_id = 0 if isinstance(item, Gap) else self._model_id(item)
+                self._connection.execute(
+                    "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?)", encode_window(item, model_id)
                 )
 
     def _model_id(self, item: Classification) -> int:
@@ -201,6 +194,11 @@ class Writer:
                 "INSERT INTO models VALUES (?, ?, ?)", (self._models[model], *model)
             )
         return self._models[model]
+
+
+def row_frames(session: Session) -> int:
+    """Frames of the longest row."""
+    return math.ceil(session.grid.rate_hz * _MAX_ROW_SECONDS)
 
 
 def _hole(

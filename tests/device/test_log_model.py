@@ -1,0 +1,427 @@
+"""The Log against a model: unbounded lists, in memory, of every frame, window and change.
+
+Whatever is appended, committed, restarted, crashed, refused by the disk or dropped by retention,
+and whoever reads it when and from where: each reader has every frame and window once, in order, or
+a Gap that accounts for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import shutil
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from holter_device.errors import DataDirectoryError
+from holter_device.grid import GapCause
+from holter_device.log import (
+    Cursor,
+    CursorItem,
+    End,
+    EndReason,
+    Log,
+    Start,
+    StartEarliest,
+    StartLive,
+    StartPosition,
+    reader,
+    retention,
+    sample_cursor,
+)
+from holter_device.samples import Block, Classification, Gap, LeadOffRun, ModelChange, Session
+from support.logs import begin, block, frame, opened, there, window
+
+# What a power cut would take is not the matter here, so a disk that is in memory will do.
+MEMORY = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None)
+RATE_HZ = 10.0
+TAIL_SECONDS = 0.5
+RETENTION_FRAMES = 60
+HOUR_FRAMES = 36_000
+
+
+@dataclasses.dataclass
+class Stored:
+    """What there is of a session: for each frame its counts or its cause, and if leads are off."""
+
+    session: Session
+    frames: list[tuple[bytes | GapCause, bool]] = dataclasses.field(default_factory=list)
+    windows: list[Classification] = dataclasses.field(default_factory=list)
+    changes: list[ModelChange] = dataclasses.field(default_factory=list)
+    # Frames and last_sequences of windows below it may have been dropped while the disk was full.
+    droppable: int = 0
+
+    def copy(self) -> Stored:
+        """As it is now, for what comes back after a crash."""
+        lists = (list(self.frames), list(self.windows), list(self.changes))
+        return Stored(self.session, *lists, self.droppable)
+
+    def model_at(self, sequence: int) -> str:
+        """The model that a window which ends there belongs to."""
+        names = [one.model_sha256 for one in self.changes if one.swap_sequence <= sequence]
+        return names[-1] if names else ""
+
+    def windows_from(self) -> int:
+        """The first last_sequence that a next window may have."""
+        return self.windows[-1].last_sequence + 1 if self.windows else 0
+
+
+class World:
+    """A log, the model of it, and readers of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory
+        self.directory = directory / "0"
+        self.model: dict[int, Stored] = {}
+        self.on_disk: dict[int, Stored] = {}
+        self.readers: list[Reader] = []
+        self.stack = AsyncExitStack()
+        self.runs = 0
+        self.refusing = False
+        self.log: Log
+
+    @property
+    def running(self) -> Stored:
+        """The running session."""
+        return self.model[max(self.model)]
+
+    def is_old(self, session_id: int, sequence: int) -> bool:
+        """Whether retention may have dropped a frame."""
+        recorded = sum(len(stored.frames) for stored in self.model.values())
+        before = sum(len(self.model[number].frames) for number in range(1, session_id))
+        return recorded - (before + sequence) >= RETENTION_FRAMES - 1
+
+    async def open(self) -> None:
+        """Open the log, begin a session and let every reader come again."""
+        self.log = await self.stack.enter_async_context(
+            opened(
+                self.directory,
+                tail_seconds=TAIL_SECONDS,
+                retention_hours=RETENTION_FRAMES / HOUR_FRAMES,
+                max_uncommitted=3000,
+            )
+        )
+        self.refusing = False
+        if self.runs % 2 == 0:
+            await self.new_session()
+            await self.reconnect()
+        else:
+            await self.reconnect()
+            await self.new_session()
+        self.runs += 1
+
+    async def new_session(self) -> None:
+        """Begin a session; where the disk refuses it nothing has happened."""
+        await self.commit()
+        try:
+            session = await begin(self.log, rate_hz=RATE_HZ)
+        except DataDirectoryError:
+            assert self.refusing
+            return
+        assert not self.refusing
+        self.model[session.session_id] = Stored(session)
+        self.on_disk[session.session_id] = Stored(session)
+
+    async def commit(self) -> None:
+        """Commit; what the disk refused may be dropped from now on."""
+        await self.log.commit()
+        if self.refusing:
+            self.running.droppable = len(self.running.frames)
+        elif self.model:
+            self.on_disk = {number: stored.copy() for number, stored in self.model.items()}
+
+    async def restart(self) -> None:
+        """Close the log and open it again."""
+        await self.commit()
+        await self.stack.aclose()
+        self.model = {number: stored.copy() for number, stored in self.on_disk.items()}
+        await self.open()
+
+    async def crash(self) -> None:
+        """Go on with the files as they are now, as after a kill."""
+        copy = self.root / str(self.runs)
+        await asyncio.to_thread(shutil.copytree, self.directory, copy)
+        await self.stack.aclose()
+        await asyncio.to_thread(shutil.rmtree, self.directory)
+        self.directory = copy
+        self.model = {number: stored.copy() for number, stored in self.on_disk.items()}
+        await self.open()
+
+    async def reconnect(self) -> None:
+        """Let every reader come again to where it was."""
+        for one in self.readers:
+            await one.connect(StartPosition(*one.place, self.log.log_id))
+
+    def refuse(self, refused: bool) -> None:
+        """Let SQLite refuse all writing, or allow it."""
+        self.refusing = refused
+        self.log._writer._connection.execute(f"PRAGMA query_only={refused:d}")
+
+    def append_frames(self, runs: list[tuple[int, GapCause | None, bool]]) -> None:
+        """Append blocks and gaps."""
+        stored, items = self.running, []
+        for count, cause, off in runs:
+            first = len(stored.frames)
+            if cause is None:
+                items.append(block(stored.session, first, count, off=off))
+                of_each = [frame(stored.session, first + index) for index in range(count)]
+                stored.frames += [(counts, off) for counts in of_each]
+            else:
+                items.append(Gap(stored.session.session_id, first, count, cause))
+                stored.frames += [(cause, False)] * count
+        self.log.append(items)
+
+    def append_windows(self, steps: list[int]) -> None:
+        """Append windows, each some frames after the one before it."""
+        stored = self.running
+        for step in steps:
+            last = stored.windows_from() + step
+            if last < len(stored.frames):
+                one = window(stored.session, last, model=stored.model_at(last))
+                self.log.append([one])
+                stored.windows.append(one)
+
+    def append_change(self, ahead: int, name: str) -> None:
+        """Append a model change some frames after the newest window."""
+        stored = self.running
+        change = ModelChange(stored.session.session_id, stored.windows_from() + ahead, name)
+        before = [one for one in stored.changes if one.swap_sequence < change.swap_sequence]
+        self.log.append([change])
+        stored.changes = [*before, change]
+
+
+class Reader:
+    """A cursor and the place that it must be at, checked with each item."""
+
+    def __init__(self, world: World, samples: bool) -> None:
+        self.world = world
+        self.samples = samples
+        self.place = (0, 0)
+        self.entered = False
+        self.known: list[ModelChange] = []
+        self.cursor: Cursor
+
+    async def connect(self, start: Start) -> None:
+        """Begin to read there."""
+        make = self.world.log.samples if self.samples else self.world.log.classifications
+        self.cursor = await (make(start, max_latency=0) if self.samples else make(start))  # type: ignore[call-arg]
+        if not isinstance(start, StartPosition):
+            position = self.cursor.position
+            self.place = (position.session_id, position.next_sequence)
+        if isinstance(start, StartEarliest):
+            self.check_earliest()
+        self.entered = False
+
+    def check_earliest(self) -> None:
+        """Everything before the earliest frame is old."""
+        for number, stored in self.world.model.items():
+            upto = self.place[1] if number == self.place[0] else len(stored.frames)
+            for sequence in range(upto if number <= self.place[0] else 0):
+                assert self.world.is_old(number, sequence) or sequence < stored.droppable
+
+    async def read(self, calls: int) -> None:
+        """Take what is there, in so many calls at most."""
+        for _ in range(calls):
+            for item in await self.cursor.next(timeout=0):
+                self.check(item)
+
+    def check(self, item: CursorItem) -> None:
+        """Each item follows on the place, and is what the model has there."""
+        if isinstance(item, Session):
+            self.check_session(item)
+        elif isinstance(item, ModelChange):
+            self.known = [one for one in self.known if one.swap_sequence < item.swap_sequence]
+            self.known.append(item)
+        elif isinstance(item, Classification):
+            self.check_window(item)
+        elif isinstance(item, End):
+            assert (item.session_id, item.next_sequence) == self.place
+        elif self.samples:
+            self.check_frames(item)
+        else:
+            self.check_dropped_windows(item)
+
+    def check_session(self, session: Session) -> None:
+        """A stream begins with the session of its start, and each is followed by the next."""
+        number, sequence = self.place
+        assert session == self.world.model[session.session_id].session
+        if self.entered:
+            assert session.session_id == number + 1
+            self.check_left(number, sequence)
+        else:
+            assert session.session_id == number
+        if session.session_id != number:
+            self.place = (session.session_id, 0)
+        self.entered = True
+        self.known = []
+
+    def check_left(self, number: int, sequence: int) -> None:
+        """A session is left when all of it was delivered."""
+        if number == 0:
+            return
+        stored = self.world.model[number]
+        if self.samples:
+            assert sequence >= len(stored.frames)
+        else:
+            assert sequence >= stored.windows_from()
+
+    def check_frames(self, item: Block | Gap) -> None:
+        """Frames are those of the model, or a gap that retention or a full disk explains."""
+        number, sequence = self.place
+        assert (item.session_id, item.first_sequence) == (number, sequence)
+        assert item.frame_count > 0
+        stored = self.world.model[number]
+        expected = stored.frames[sequence : item.next_sequence]
+        assert len(expected) == item.frame_count
+        if isinstance(item, Block):
+            assert item.counts == b"".join(counts for counts, _ in expected)  # type: ignore[misc]
+            assert item.lead_off == runs_of([off for _, off in expected], sequence)
+        else:
+            for index, (content, _) in enumerate(expected, sequence):
+                dropped = self.world.is_old(number, index) or index < stored.droppable
+                assert content is item.cause or (dropped and item.cause is GapCause.RETENTION)
+        self.place = (number, item.next_sequence)
+
+    def check_window(self, item: Classification) -> None:
+        """A window is the model's next one, and the reader knows whose it is."""
+        number, sequence = self.place
+        following = [
+            one for one in self.world.model[number].windows if one.last_sequence >= sequence
+        ]
+        assert item == following[0]
+        names = [x.model_sha256 for x in self.known if x.swap_sequence <= item.last_sequence]
+        assert (names[-1] if names else "") == item.model_sha256
+        self.place = (number, item.last_sequence + 1)
+
+    def check_dropped_windows(self, gap: Gap) -> None:
+        """Windows are dropped only where retention or a full disk explains it."""
+        number, sequence = self.place
+        stored = self.world.model[number]
+        assert gap.session_id == number
+        assert gap.first_sequence >= sequence
+        assert gap.cause is GapCause.RETENTION
+        for one in stored.windows:
+            assert not sequence <= one.last_sequence < gap.first_sequence
+            if gap.first_sequence <= one.last_sequence < gap.next_sequence:
+                old = self.world.is_old(number, one.last_sequence)
+                assert old or one.last_sequence < stored.droppable
+        self.place = (number, gap.next_sequence)
+
+    async def finish(self) -> None:
+        """Read to the end, which is the newest session's."""
+        items = await there(self.cursor)
+        for item in items:
+            self.check(item)
+        assert isinstance(items[-1], End)
+        assert self.place[0] == max(self.world.model)
+        self.check_left(*self.place)
+
+
+def runs_of(off: list[bool], first: int) -> tuple[LeadOffRun, ...]:
+    """The runs of frames with leads off."""
+    runs: list[LeadOffRun] = []
+    for sequence, is_off in enumerate(off, first):
+        if is_off and runs and runs[-1].next_sequence == sequence:
+            runs[-1] = LeadOffRun(runs[-1].first_sequence, runs[-1].frame_count + 1)
+        elif is_off:
+            runs.append(LeadOffRun(sequence, 1))
+    return tuple(runs)
+
+
+CAUSES = st.sampled_from([None, None, None, GapCause.LATE, GapCause.BUS_ERROR])
+RUNS = st.lists(st.tuples(st.integers(1, 40), CAUSES, st.booleans()), min_size=1, max_size=6)
+STEPS = st.one_of(
+    st.tuples(st.just("frames"), RUNS),
+    st.tuples(st.just("frames"), RUNS),
+    st.tuples(st.just("windows"), st.lists(st.integers(0, 20), min_size=1, max_size=6)),
+    st.tuples(st.just("change"), st.tuples(st.integers(0, 30), st.sampled_from(["", "a", "b"]))),
+    st.tuples(st.just("commit"), st.none()),
+    st.tuples(st.sampled_from(["commit", "session", "restart", "crash"]), st.none()),
+    st.tuples(st.just("disk"), st.booleans()),
+    st.tuples(
+        st.just("reader"),
+        st.tuples(
+            st.booleans(),
+            st.sampled_from(["live", "earliest", "place"]),
+            st.floats(0, 1),
+            st.floats(0, 1),
+        ),
+    ),
+    st.tuples(st.just("read"), st.tuples(st.integers(0, 7), st.integers(1, 9))),
+)
+
+
+async def add_reader(world: World, samples: bool, kind: str, where: float, far: float) -> None:
+    """Begin to read somewhere."""
+    one = Reader(world, samples)
+    start: Start = StartLive()
+    if kind == "earliest":
+        start = StartEarliest()
+    elif kind == "place":
+        number = round(1 + where * (max(world.model) - 1))
+        sequence = round(far * len(world.model[number].frames))
+        start = StartPosition(number, sequence)
+        one.place = (number, sequence)
+    await one.connect(start)
+    world.readers.append(one)
+
+
+async def step(world: World, name: str, value: Any) -> None:
+    """Do one of the steps."""
+    if name == "frames":
+        world.append_frames(value)
+    elif name == "windows":
+        world.append_windows(value)
+    elif name == "change":
+        world.append_change(*value)
+    elif name == "commit":
+        await world.commit()
+    elif name == "session":
+        await world.new_session()
+    elif name == "restart":
+        await world.restart()
+    elif name == "crash":
+        await world.crash()
+    elif name == "disk":
+        world.refuse(value)
+    elif name == "reader":
+        await add_reader(world, *value)
+    elif world.readers:
+        await world.readers[value[0] % len(world.readers)].read(value[1])
+
+
+async def play(directory: Path, steps: list[tuple[str, Any]]) -> None:
+    """Do all steps, then let every reader come to the end."""
+    world = World(directory)
+    await world.open()
+    try:
+        for name, value in steps:
+            await step(world, name, value)
+        world.log.finish(EndReason.STOPPING)
+        for one in world.readers:
+            await one.finish()
+    finally:
+        await world.stack.aclose()
+
+
+@given(steps=st.lists(STEPS, min_size=20, max_size=80))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(300)
+def test_every_reader_has_everything_once_in_order(steps: list[tuple[str, Any]]) -> None:
+    """Any interleaving gives each reader every frame and window once, or a Gap for it."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(dir=MEMORY) as root,
+    ):
+        patch.setattr(reader, "MAX_PAGE_ROWS", 3)
+        patch.setattr(retention, "STEP_ROWS", 2)
+        patch.setattr(sample_cursor, "MESSAGE_BYTES", 32)
+        patch.setattr(sample_cursor, "PAGE_BYTES", 80)
+        asyncio.run(play(Path(root), steps))
