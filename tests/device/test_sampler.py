@@ -259,6 +259,19 @@ class TestEnd:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
 
+    async def test_tiles_end_when_the_sampler_is_closed(self) -> None:
+        """Who still takes tiles of a closed sampler gets what is left, and no new child."""
+        sampler = _sampler(Config(simulate="sinus", speed="max"))
+        await sampler.open()
+        lists = sampler.tiles(1, GRID)
+        tiles = await anext(lists)
+        await sampler.close()
+        async for some in lists:
+            tiles += some
+        assert_contiguous(tiles)
+        assert gaps_of(tiles) == []
+        assert (sampler.pid, sampler.quality.sampler_restart_count) == (None, 0)
+
     async def test_the_child_ends_with_its_parent(self, tmp_path: Path) -> None:
         """A parent that is killed leaves no sampler behind."""
         script = (

@@ -128,7 +128,8 @@ class Child:
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:
-            return await asyncio.wait_for(self._ended(), grace_seconds)
+            async with asyncio.timeout(grace_seconds):
+                return await self._ended()
         except TimeoutError:
             return await self.kill()
 

@@ -139,6 +139,7 @@ class ProcessSampler:
         self._config = config
         self._clock_text = clock_text
         self._child: Child | None = None
+        self._closed = False
         self._source: SourceInfo | None = None
         self._state = SamplerState.STARTING
         self._last_error = ""
@@ -193,20 +194,21 @@ class ProcessSampler:
         )
         self._child = child
         try:
-            kind, payload = await asyncio.wait_for(child.receive(), OPEN_SECONDS)
+            async with asyncio.timeout(OPEN_SECONDS):
+                kind, payload = await child.receive()
             if kind == FATAL:
                 raise _fatal(json.loads(payload))
             if kind != HELLO:
                 raise SourceError(f"the sampler process began with a frame of kind {kind}")
         except TimeoutError:
-            await self.close()
+            await self._end_child()
             text = f"the source was not ready after {OPEN_SECONDS:g} s"
             raise SourceError(text) from None
         except ChildEndedError as error:
-            await self.close()
+            await self._end_child()
             raise SourceError(f"{error} before the source was ready; its log says why") from error
         except BaseException:
-            await self.close()
+            await self._end_child()
             raise
         self._source = self._read_hello(json.loads(payload))
         return self._source
@@ -217,20 +219,24 @@ class ProcessSampler:
         self._next_sequence = 0
         first_sequence, hole = 0, GapCause.LATE
         backoff = FIRST_BACKOFF_SECONDS
-        while self._state is not SamplerState.ENDED:
+        while self._state is not SamplerState.ENDED and not self._closed:
             try:
                 await self._start(grid, first_sequence)
-                async for tiles in self._run(session_id, grid, hole):
-                    backoff = FIRST_BACKOFF_SECONDS
-                    yield tiles
+                async with contextlib.aclosing(self._run(session_id, grid, hole)) as lists:
+                    async for tiles in lists:
+                        backoff = FIRST_BACKOFF_SECONDS
+                        yield tiles
             except (ChildEndedError, _ProtocolError) as error:
+                if self._closed:
+                    return
                 self._failed(error)
                 backoff = await self._restart(backoff)
                 # A restart costs a frame at least, so that it can always be seen.
                 first_sequence, hole = self._next_sequence + 1, GapCause.SAMPLER_RESTARTED
 
     async def close(self) -> None:
-        """End the child. Safe to repeat."""
+        """End the child; `tiles` ends too. Safe to repeat."""
+        self._closed = True
         child, self._child = self._child, None
         if child is not None:
             await child.stop(STOP_SECONDS)
@@ -249,13 +255,14 @@ class ProcessSampler:
         self, session_id: int, grid: Grid, hole: GapCause
     ) -> AsyncGenerator[list[Block | Gap], None]:
         """The tiles of one child; a hole before the first one has the cause `hole`."""
-        assert self._child is not None
+        child = self._child
+        assert child is not None
         silence = self._silence_seconds(grid)
         while self._state is SamplerState.RUNNING:
             try:
                 # Not wait_for: in Python 3.11 it loses a cancellation that comes with the data.
                 async with asyncio.timeout(silence):
-                    frames = await self._child.receive_many()
+                    frames = await child.receive_many()
             except TimeoutError:
                 raise _ProtocolError(f"the sampler wrote nothing for {silence:g} s") from None
             if tiles := self._tiles(frames, session_id, hole):
