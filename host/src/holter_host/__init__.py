@@ -43,6 +43,17 @@ if TYPE_CHECKING:
         NotFoundError,
         ProtocolError,
     )
+    from holter_host.status import (
+        DeployResult,
+        DeviceStatus,
+        GateReport,
+        GateStep,
+        Limits,
+        Runtime,
+        Source,
+        SpecSummary,
+        StoredModel,
+    )
     from holter_host.streams import (
         ClassificationEvent,
         ClassificationStream,
@@ -54,25 +65,16 @@ if TYPE_CHECKING:
     from holter_host.types import (
         Channel,
         Classification,
-        DeployResult,
-        DeviceStatus,
         Gap,
-        GateReport,
-        GateStep,
         Heartbeat,
         LeadOffRun,
-        Limits,
         LogPosition,
         ModelChanged,
-        Runtime,
         SampleBlock,
         SamplingQuality,
         Score,
         Session,
         SessionStarted,
-        Source,
-        SpecSummary,
-        StoredModel,
         StreamEnd,
         UtcEstimate,
     )
@@ -80,7 +82,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Lightest first: a name is looked for in each, and each needs those before it anyway.
-_MODULES: Final = ("errors", "enums", "types", "streams", "capture", "client", "sync", "bundle")
+_MODULES: Final = (
+    "errors",
+    "enums",
+    "types",
+    "status",
+    "streams",
+    "capture",
+    "client",
+    "sync",
+    "bundle",
+)
 
 __all__ = [
     "BadInputError",

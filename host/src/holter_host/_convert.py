@@ -15,7 +15,7 @@ from holter.v1 import device_service_pb2 as device_pb
 from holter.v1 import model_service_pb2 as model_pb
 from holter.v1 import sample_service_pb2 as sample_pb
 from holter.v1 import stream_pb2 as stream_pb
-from holter_host import enums, types
+from holter_host import enums, status, types
 from holter_host.errors import BadInputError, ProtocolError
 
 Start = str | types.LogPosition | datetime.datetime
@@ -215,15 +215,15 @@ def classification(pb: classification_pb.Classification) -> types.Classification
     )
 
 
-def stored_model(pb: model_pb.Model) -> types.StoredModel:
+def stored_model(pb: model_pb.Model) -> status.StoredModel:
     """A model that a device holds."""
     spec = pb.spec
-    return types.StoredModel(
+    return status.StoredModel(
         sha256=pb.sha256,
         state=model_state(pb.state),
         size_bytes=pb.size_bytes,
         store_time=_time(pb.store_time) if pb.HasField("store_time") else None,
-        spec=types.SpecSummary(
+        spec=status.SpecSummary(
             name=spec.name,
             version=spec.version,
             rate_hz=spec.rate_hz,
@@ -240,31 +240,31 @@ def stored_model(pb: model_pb.Model) -> types.StoredModel:
 
 def deploy_result(
     pb: model_pb.DeployModelResponse | model_pb.ActivateModelResponse,
-) -> types.DeployResult:
+) -> status.DeployResult:
     """What a deploy or an activation did."""
     steps = (
-        types.GateStep(step.name, step.elapsed_nanos, dict(sorted(step.facts.items())))
+        status.GateStep(step.name, step.elapsed_nanos, dict(sorted(step.facts.items())))
         for step in pb.gate_report.steps
     )
-    return types.DeployResult(
+    return status.DeployResult(
         model=stored_model(pb.model),
-        gate_report=types.GateReport(tuple(steps)),
+        gate_report=status.GateReport(tuple(steps)),
         session_id=pb.session_id,
         swap_sequence=pb.swap_sequence,
         already_active=pb.already_active,
     )
 
 
-def device_status(pb: device_pb.GetDeviceResponse) -> types.DeviceStatus:
+def device_status(pb: device_pb.GetDeviceResponse) -> status.DeviceStatus:
     """What a device is and how it does."""
-    runtime = types.Runtime(pb.runtime.name, pb.runtime.version)
-    return types.DeviceStatus(
+    runtime = status.Runtime(pb.runtime.name, pb.runtime.version)
+    return status.DeviceStatus(
         version=pb.version,
         hostname=pb.hostname,
         log_id=pb.log_id,
         session=session(pb.session),
         next_sequence=pb.next_sequence,
-        source=types.Source(pb.source.kind, pb.source.description, pb.source.speed),
+        source=status.Source(pb.source.kind, pb.source.description, pb.source.speed),
         sampler_state=sampler_state(pb.sampler_state),
         quality=quality(pb.quality),
         monotonic_time_nanos=pb.monotonic_time_nanos,
@@ -272,7 +272,7 @@ def device_status(pb: device_pb.GetDeviceResponse) -> types.DeviceStatus:
         classifier_state=classifier_state(pb.classifier_state),
         active_model=stored_model(pb.active_model) if pb.HasField("active_model") else None,
         runtime=runtime if pb.HasField("runtime") else None,
-        limits=types.Limits(pb.limits.max_model_bytes, pb.limits.max_window_frame_count),
+        limits=status.Limits(pb.limits.max_model_bytes, pb.limits.max_window_frame_count),
         uptime_nanos=pb.uptime_nanos,
         sampler_error=pb.sampler_error,
         classifier_error=pb.classifier_error,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holter.v1 import classification_service_pb2 as classification_pb
-from holter_host import types
+from holter_host import status, types
 from holter_host.capture import Capture
 from holter_host.enums import ModelUnit, UnclassifiableReason
 from holter_host.errors import BadInputError, NoActiveModelError
@@ -37,7 +37,7 @@ def model_values(values: npt.NDArray[Any]) -> classification_pb.WindowValues:
 
 
 def capture_values(
-    capture: Capture, model: types.StoredModel | None
+    capture: Capture, model: status.StoredModel | None
 ) -> classification_pb.WindowValues | types.Classification:
     """The values of a capture for a model, or its classification where it can have no class.
 
@@ -67,7 +67,7 @@ def capture_values(
     return model_values(values[:, columns])
 
 
-def _columns(capture: Capture, spec: types.SpecSummary) -> list[int]:
+def _columns(capture: Capture, spec: status.SpecSummary) -> list[int]:
     if capture.session.rate_hz != spec.rate_hz:
         raise BadInputError(
             f"The capture has {capture.session.rate_hz:g} Hz and the model {spec.name} takes "
@@ -84,5 +84,7 @@ def _columns(capture: Capture, spec: types.SpecSummary) -> list[int]:
         raise BadInputError(f"The capture does not fit the model {spec.name}: {error}.") from error
 
 
-def _unclassifiable(model: types.StoredModel, reason: UnclassifiableReason) -> types.Classification:
+def _unclassifiable(
+    model: status.StoredModel, reason: UnclassifiableReason
+) -> types.Classification:
     return types.Classification(0, 0, 0, 0, model.sha256, "", (), reason, 0)

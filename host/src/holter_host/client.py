@@ -32,6 +32,7 @@ from holter.v1 import model_service_pb2_grpc as model_grpc
 from holter.v1 import sample_service_pb2 as sample_pb
 from holter.v1 import sample_service_pb2_grpc as sample_grpc
 from holter_host import _convert, _windows, types
+from holter_host._channel import CHANNEL_OPTIONS, parse_address
 from holter_host._convert import Start
 from holter_host._errors import translated
 from holter_host._retry import Backoff
@@ -45,24 +46,12 @@ from holter_host.errors import (
     ModelRefusedError,
     NotFoundError,
 )
+from holter_host.status import DeployResult, DeviceStatus, Limits, StoredModel
 from holter_host.streams import ClassificationStream, EventStream, SampleStream
 
-DEFAULT_PORT: Final = 50051
 CALL_SECONDS: Final = 10.0
 DEPLOY_SECONDS: Final = 120.0
 MIN_PREFIX: Final = 8
-
-# A model goes out in one message: gRPC sets no limit to what is sent, and the device's own limit is
-# checked before. What comes in is at most a list of models or a block of 64 KiB of counts.
-CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.keepalive_permit_without_calls", 0),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
-    ("grpc.max_send_message_length", -1),
-)
 
 
 def connect(address: str, *, timeout: float = CALL_SECONDS) -> Device:
@@ -76,24 +65,6 @@ def connect(address: str, *, timeout: float = CALL_SECONDS) -> Device:
         BadInputError: the address is none of these.
     """
     return Device(parse_address(address), timeout=timeout)
-
-
-def parse_address(address: str) -> str:
-    """An address in the form that gRPC takes: HOST:PORT or unix:PATH.
-
-    Raises:
-        BadInputError: it is neither.
-    """
-    if re.fullmatch(r"unix:.+", address):
-        return address
-    found = re.fullmatch(r"(\[[0-9a-fA-F:.%\w]+\]|[\w.-]+)(?::(\d{1,5}))?", address)
-    port = int(found[2] or DEFAULT_PORT) if found else 0
-    if not found or not 1 <= port <= 65535:
-        raise BadInputError(
-            f"{address!r} is not the address of a device: give HOST:PORT, e.g. "
-            f"127.0.0.1:{DEFAULT_PORT}, or unix:PATH."
-        )
-    return f"{found[1]}:{port}"
 
 
 class Device:
@@ -113,7 +84,7 @@ class Device:
         self._timeout = timeout
         self._backoff = backoff or Backoff()
         self._channel: grpc.aio.Channel | None = None
-        self._limits = types.Limits(0, 0)
+        self._limits = Limits(0, 0)
         # Closing a channel of grpc.aio leaves its calls waiting for ever; so they are ended here.
         self._streams: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
 
@@ -154,7 +125,7 @@ class Device:
         if channel is not None:
             await channel.close()
 
-    async def status(self) -> types.DeviceStatus:
+    async def status(self) -> DeviceStatus:
         """What the device is and how it does, now."""
         stub = self._stub(device_grpc.DeviceServiceStub)
         with translated(self.address):
@@ -243,7 +214,7 @@ class Device:
             return await self._classify(counts=_windows.counts_bytes(array))
         return await self._classify(model_values=_windows.model_values(array))
 
-    async def models(self) -> tuple[types.StoredModel, ...]:
+    async def models(self) -> tuple[StoredModel, ...]:
         """The models that the device holds, the active one first, then the newest first."""
         stub = self._stub(model_grpc.ModelServiceStub)
         with translated(self.address):
@@ -256,7 +227,7 @@ class Device:
         *,
         validate_only: bool = False,
         timeout: float = DEPLOY_SECONDS,
-    ) -> types.DeployResult:
+    ) -> DeployResult:
         """Send a model; the device judges it and, if it passes, swaps it in.
 
         The digest names the model, so an upload that was cut is sent again, a bounded number of
@@ -279,13 +250,13 @@ class Device:
         )
         stub = self._stub(model_grpc.ModelServiceStub)
 
-        async def attempt() -> types.DeployResult:
+        async def attempt() -> DeployResult:
             with translated(self.address):
                 return _convert.deploy_result(await stub.DeployModel(request, timeout=timeout))
 
         return await self._repeat(attempt, sha256)
 
-    async def activate(self, sha256: str, *, timeout: float = DEPLOY_SECONDS) -> types.DeployResult:
+    async def activate(self, sha256: str, *, timeout: float = DEPLOY_SECONDS) -> DeployResult:
         """Make a stored model the active one, through the same gate as a deploy.
 
         Args:
@@ -357,8 +328,8 @@ class Device:
             )
 
     async def _repeat(
-        self, attempt: Callable[[], Awaitable[types.DeployResult]], sha256: str
-    ) -> types.DeployResult:
+        self, attempt: Callable[[], Awaitable[DeployResult]], sha256: str
+    ) -> DeployResult:
         """Try, and try again where the connection broke.
 
         After a cut upload the device may still be at work on it: a deploy in progress of this very

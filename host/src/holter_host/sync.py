@@ -21,6 +21,7 @@ from holter_host._convert import Start
 from holter_host.bundle import Bundle
 from holter_host.capture import Capture, Progress
 from holter_host.client import CALL_SECONDS, DEPLOY_SECONDS, Device, connect
+from holter_host.status import DeployResult, DeviceStatus, StoredModel
 from holter_host.streams import ClassificationEvent, EventStream, SampleEvent
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class SyncDevice:
         """Where the device is."""
         return self._device.address
 
-    def status(self) -> types.DeviceStatus:
+    def status(self) -> DeviceStatus:
         """What the device is and how it does, now."""
         return self._run(self._device.status())
 
@@ -118,7 +119,7 @@ class SyncDevice:
         """Ask the active model for one window."""
         return self._run(self._device.classify(window))
 
-    def models(self) -> tuple[types.StoredModel, ...]:
+    def models(self) -> tuple[StoredModel, ...]:
         """The models that the device holds, the active one first."""
         return self._run(self._device.models())
 
@@ -128,11 +129,11 @@ class SyncDevice:
         *,
         validate_only: bool = False,
         timeout: float = DEPLOY_SECONDS,
-    ) -> types.DeployResult:
+    ) -> DeployResult:
         """Send a model; the device judges it and, if it passes, swaps it in."""
         return self._run(self._device.deploy(model, validate_only=validate_only, timeout=timeout))
 
-    def activate(self, sha256: str, *, timeout: float = DEPLOY_SECONDS) -> types.DeployResult:
+    def activate(self, sha256: str, *, timeout: float = DEPLOY_SECONDS) -> DeployResult:
         """Make a stored model the active one."""
         return self._run(self._device.activate(sha256, timeout=timeout))
 

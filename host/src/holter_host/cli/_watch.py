@@ -26,7 +26,9 @@ from holter_host.cli._output import Event, event_json, event_line
     help="Where to start: at what comes from now on, or at the first that the device keeps.",
 )
 @click.option(
-    "--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this long."
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after this long, by this computer's clock.",
 )
 @click.option(
     "--count", type=click.IntRange(min=1), help="Stop after so many blocks and classifications."

@@ -1,0 +1,125 @@
+"""What a device says of itself and of its models; fields are named as in holter.v1."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+
+from holter_host.enums import ClassifierState, ModelState, ModelUnit, SamplerState, ScoreKind
+from holter_host.types import SamplingQuality, Session, UtcEstimate
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SpecSummary:
+    """What a stored model says of itself; see model_service.proto, ModelSpec."""
+
+    name: str
+    version: int
+    rate_hz: float
+    window_frame_count: int
+    hop_frame_count: int
+    channels: tuple[str, ...]
+    unit: ModelUnit
+    labels: tuple[str, ...]
+    score_kind: ScoreKind
+    tolerance: float
+
+    @property
+    def channel_count(self) -> int:
+        """Number of channels in a window: 1 where `channels` leaves it to the device."""
+        return max(1, len(self.channels))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model that a device holds; `sha256` is its name everywhere, `store_time` is UTC."""
+
+    sha256: str
+    state: ModelState
+    size_bytes: int
+    store_time: datetime.datetime | None
+    spec: SpecSummary
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GateStep:
+    """One step of the gate that passed, what it found by name, and the nanoseconds it took."""
+
+    name: str
+    elapsed_nanos: int
+    facts: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GateReport:
+    """What the gate found, in the order in which it went."""
+
+    steps: tuple[GateStep, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DeployResult:
+    """What a deploy or an activation did.
+
+    Attributes:
+        model: the model as the device holds it; with validate_only, as it would.
+        gate_report: what the gate found.
+        session_id: the session of the swap; 0 where nothing was swapped.
+        swap_sequence: windows with last_sequence at or after this one belong to the model.
+        already_active: whether the model was active before, so that nothing was done.
+    """
+
+    model: StoredModel
+    gate_report: GateReport
+    session_id: int
+    swap_sequence: int
+    already_active: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """Where a device's frames come from; `speed` is 1 in real time, 0 as fast as can be."""
+
+    kind: str
+    description: str
+    speed: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Runtime:
+    """The TFLite runtime of a device."""
+
+    name: str
+    version: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """What a device accepts; 0 where it does not say."""
+
+    max_model_bytes: int
+    max_window_frame_count: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """What a device is and how it does; see device_service.proto, GetDeviceResponse."""
+
+    version: str
+    hostname: str
+    log_id: str
+    session: Session
+    next_sequence: int
+    source: Source
+    sampler_state: SamplerState
+    quality: SamplingQuality
+    monotonic_time_nanos: int
+    utc: UtcEstimate
+    classifier_state: ClassifierState
+    active_model: StoredModel | None
+    runtime: Runtime | None
+    limits: Limits
+    uptime_nanos: int
+    sampler_error: str
+    classifier_error: str
