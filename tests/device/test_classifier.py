@@ -225,6 +225,14 @@ def threads_of(pid: int) -> list[str]:
     return [thread.name for thread in Path(f"/proc/{pid}/task").iterdir()]
 
 
+async def kill(classifier: ProcessClassifier) -> None:
+    """Kill its process, and see that it is gone."""
+    os.kill(classifier.pid, signal.SIGKILL)
+    with pytest.raises(ClassifierUnavailableError):
+        await classifier.classify_counts(COUNTS.tobytes(), LIMIT_SECONDS)
+    assert classifier.ended
+
+
 class TestProcess:
     """What a process of its own must stand."""
 
@@ -304,18 +312,60 @@ class TestProcess:
         classifier.reload_from(read)
         await classifier.revive()
         assert reads == []
-        os.kill(classifier.pid, signal.SIGKILL)
-        with pytest.raises(ClassifierUnavailableError):
-            await classifier.classify_counts(COUNTS.tobytes(), LIMIT_SECONDS)
+        await kill(classifier)
         await classifier.revive()
         assert reads == [model]
+
+    async def test_windows_during_a_revival(self, start_process: StartProcess) -> None:
+        """A window that is brought while the model is brought back waits for it."""
+        classifier = await start_process(models.averaging_model())
+        await kill(classifier)
+        reviving = asyncio.create_task(classifier.revive())
+        await asyncio.sleep(0)
+        scores = await classifier.classify_counts(COUNTS.tobytes(), LIMIT_SECONDS)
+        assert list(scores.scores) == SCORES
+        await reviving
+
+    async def test_a_revival_that_fails(self, start_process: StartProcess) -> None:
+        """If the model is refused when it is brought back, the next revival tries again."""
+        model = models.averaging_model()
+        classifier = await start_process(model)
+        await kill(classifier)
+        classifier.reload_from(lambda: b"damaged")
+        with pytest.raises(ModelMalformedError):
+            await classifier.revive()
+        with pytest.raises(ClassifierUnavailableError):
+            await classifier.classify_counts(COUNTS.tobytes(), LIMIT_SECONDS)
+        classifier.reload_from(lambda: model)
+        await classifier.revive()
+        assert (await classifier.prove()).count == 8
+
+    async def test_a_load_that_is_cancelled(self, start_process: StartProcess) -> None:
+        """A load whose caller goes away while the file is on its way ends the process."""
+        big = models.averaging_model() + bytes(32 * 2**20)
+        classifier = await start_process()
+        load = asyncio.create_task(classifier.load(digest(big), big, FIT))
+        await asyncio.sleep(0)
+        load.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await load
+        with pytest.raises(ModelCrashedError, match="SIGKILL"):
+            await classifier.prove()
+
+    async def test_killed_while_the_file_is_on_its_way(self, start_process: StartProcess) -> None:
+        """A process that ends while it is handed its model is a crash, not a wait."""
+        big = models.averaging_model() + bytes(32 * 2**20)
+        classifier = await start_process()
+        load = asyncio.create_task(classifier.load(digest(big), big, FIT))
+        await asyncio.sleep(0)
+        os.kill(classifier.pid, signal.SIGKILL)
+        with pytest.raises(ModelCrashedError, match="SIGKILL"):
+            await load
 
     async def test_closing_during_a_revival(self, start_process: StartProcess) -> None:
         """A classifier that is closed while it is revived leaves no process behind."""
         classifier = await start_process(models.averaging_model())
-        os.kill(classifier.pid, signal.SIGKILL)
-        with pytest.raises(ClassifierUnavailableError):
-            await classifier.classify_counts(COUNTS.tobytes(), LIMIT_SECONDS)
+        await kill(classifier)
         reviving = asyncio.create_task(classifier.revive())
         await asyncio.sleep(0)
         await classifier.close()

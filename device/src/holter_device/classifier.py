@@ -28,7 +28,7 @@ from .errors import (
     ModelTimeoutError,
     WindowSizeMismatchError,
 )
-from .link import Link
+from .link import Answer, Link
 from .process import ChildEndedError
 from .runtime import RuntimeInfo
 from .runtime.fit import DeviceFit
@@ -147,8 +147,7 @@ class ProcessClassifier:
 
     def __init__(self, settings: ClassifierSettings) -> None:
         self._settings = settings
-        self._turn = asyncio.Lock()
-        self._reviving = asyncio.Lock()
+        self._turn = asyncio.Lock()  # one frame at a time, so that its time is its own
         self._link: Link
         self._closed = False
         self._fit: DeviceFit | None = None
@@ -181,7 +180,8 @@ class ProcessClassifier:
 
     async def load(self, sha256: str, model: bytes, fit: DeviceFit) -> LoadReport:
         """Load a model file, as Classifier.load."""
-        report = await self._load(model, fit)
+        async with self._turn:
+            report = await self._load(model, fit)
         self.spec, self.sha256, self._fit = report.spec, sha256, fit
         item_size = fit.sample_format.dtype.itemsize
         self._window_bytes = self.spec.window * self.spec.channel_count * item_size
@@ -190,7 +190,8 @@ class ProcessClassifier:
 
     async def prove(self) -> GoldenReport:
         """Run the golden windows, as Classifier.prove."""
-        answer = await self._request("golden", Kind.PROVE, b"")
+        async with self._turn:
+            answer = await self._request("golden", self._link.ask(Kind.PROVE, b""))
         return GoldenReport(**answer)
 
     def reload_from(self, read: ReadModel) -> None:
@@ -212,14 +213,18 @@ class ProcessClassifier:
 
     async def revive(self) -> None:
         """Bring the model back, as Classifier.revive."""
-        async with self._reviving:
+        async with self._turn:
             if self._closed or not self._link.ended:
                 return
             assert self._read is not None
             assert self._fit is not None
             model = await asyncio.to_thread(self._read)
             await self._start()
-            await self._load(model, self._fit)
+            try:
+                await self._load(model, self._fit)
+            except BaseException:
+                await self._link.kill()  # no window may reach a process without a model
+                raise
 
     async def close(self) -> None:
         """End the process, as Classifier.close."""
@@ -250,23 +255,25 @@ class ProcessClassifier:
 
     async def _load(self, model: bytes, fit: DeviceFit) -> LoadReport:
         self._link.send(Kind.FIT, fit.to_json().encode())
-        answer = await self._request("load", Kind.LOAD, model)
+        answer = await self._request("load", self._link.upload(Kind.LOAD, model))
         return LoadReport(ModelSpec.from_json(answer["spec"]), answer["elapsed_ns"])
 
-    async def _request(self, step: str, kind: Kind, payload: bytes) -> dict[str, Any]:
-        """Ask for a step of the gate; the JSON of its answer."""
+    async def _request(self, step: str, answer: Awaitable[Answer]) -> dict[str, Any]:
+        """A step of the gate: the JSON of its answer."""
         try:
-            answered, text = await self._ask(step, kind, payload, self._settings.model_timeout)
+            kind, text = await self._in_time(step, self._settings.model_timeout, answer)
         except ChildEndedError as error:
             raise _crashed(step, error) from error
-        answer: dict[str, Any] = json.loads(text)
-        if answered == Kind.REFUSED:
-            raise _refused(answer)
-        return answer
+        facts: dict[str, Any] = json.loads(text)
+        if kind == Kind.REFUSED:
+            raise _refused(facts)
+        return facts
 
     async def _classify(self, kind: Kind, window: bytes, timeout: float) -> Scores:
         try:
-            answered, payload = await self._ask("window", kind, window, timeout)
+            async with self._turn:
+                answer = self._link.ask(kind, window)
+                answered, payload = await self._in_time("window", timeout, answer)
         except ChildEndedError as error:
             raise ClassifierUnavailableError(str(error), **error.facts) from error
         if answered == Kind.FAILED:
@@ -275,17 +282,7 @@ class ProcessClassifier:
         scores = np.frombuffer(payload, "<f4", offset=INFERENCE_NS.size)
         return Scores(tuple(scores.tolist()), inference_ns)
 
-    async def _ask(
-        self, step: str, kind: Kind, payload: bytes, timeout: float
-    ) -> tuple[int, bytes]:
-        """One frame and its answer; one at a time, so that the time is this frame's own."""
-        async with self._turn:
-            answer = self._link.ask(kind, payload)
-            return await self._in_time(step, timeout, answer)
-
-    async def _in_time(
-        self, step: str, timeout: float, answer: asyncio.Future[tuple[int, bytes]]
-    ) -> tuple[int, bytes]:
+    async def _in_time(self, step: str, timeout: float, answer: Awaitable[Answer]) -> Answer:
         """An answer; the process is killed when it takes too long.
 
         Raises:

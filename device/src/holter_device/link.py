@@ -19,7 +19,7 @@ from .process import ChildEndedError, command, ending
 
 Answer = tuple[int, bytes]
 
-_JOIN_BYTES = 2**16  # up to here one write is cheaper than a copy is dear
+_PIECE_BYTES = 2**20
 _STDERR_BYTES = 2000
 
 _log = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ class Link(asyncio.SubprocessProtocol):
         self.greeting: asyncio.Future[Answer] = loop.create_future()
         self._waiting = deque([self.greeting])
         self.ended = False
+        self._writable = asyncio.Event()
+        self._writable.set()
 
     @classmethod
     async def start(cls, name: str, *arguments: str, launcher: Sequence[str] = ()) -> Link:
@@ -60,14 +62,7 @@ class Link(asyncio.SubprocessProtocol):
 
     def send(self, kind: int, payload: bytes) -> None:
         """Send a frame that has no answer; nothing where the child has ended."""
-        if self.ended:
-            return
-        header = FRAME.pack(len(payload), kind)
-        if len(payload) <= _JOIN_BYTES:
-            self._stdin.write(header + payload)
-        else:
-            self._stdin.write(header)
-            self._stdin.write(payload)
+        self._write(FRAME.pack(len(payload), kind) + payload)
 
     def ask(self, kind: int, payload: bytes) -> asyncio.Future[Answer]:
         """Send a frame.
@@ -75,13 +70,26 @@ class Link(asyncio.SubprocessProtocol):
         Returns:
             Its answer, as (kind, payload), or ChildEndedError.
         """
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        if self.ended:
-            answer.set_exception(self._error())
-        else:
-            self._waiting.append(answer)
-            self.send(kind, payload)
+        answer = self._expect()
+        self.send(kind, payload)
         return answer
+
+    async def upload(self, kind: int, payload: bytes) -> Answer:
+        """As `ask`, for a large payload: piece by piece, so that the loop and memory are free.
+
+        Raises:
+            ChildEndedError: the child has ended, or ends before it has answered.
+        """
+        answer = self._expect()
+        try:
+            self._write(FRAME.pack(len(payload), kind))
+            for start in range(0, len(payload), _PIECE_BYTES):
+                await self._writable.wait()
+                self._write(memoryview(payload)[start : start + _PIECE_BYTES])
+            return await answer
+        except asyncio.CancelledError:
+            self.signal_kill()  # half a frame may be on its way
+            raise
 
     def signal_kill(self) -> None:
         """Send SIGKILL; whoever waits for an answer is told when the process is gone."""
@@ -92,6 +100,26 @@ class Link(asyncio.SubprocessProtocol):
         """End it at once. Returns its exit status; safe to repeat."""
         self.signal_kill()
         return await asyncio.shield(self._end)
+
+    def _expect(self) -> asyncio.Future[Answer]:
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if self.ended:
+            answer.set_exception(self._error())
+        else:
+            self._waiting.append(answer)
+        return answer
+
+    def _write(self, data: bytes | memoryview) -> None:
+        if not self.ended:
+            self._stdin.write(data)
+
+    def pause_writing(self) -> None:
+        """The pipe is full."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """The pipe has room."""
+        self._writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The process runs."""
@@ -122,6 +150,7 @@ class Link(asyncio.SubprocessProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The process is gone, and all that it wrote has been read."""
         self.ended = True
+        self._writable.set()
         returncode = self._transport.get_returncode() or 0
         self._end.set_result(returncode)
         self._transport.close()
