@@ -12,29 +12,18 @@ import dataclasses
 import enum
 import json
 import logging
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
 from . import errors
 from .adc import SETTINGS
-from .children.sampler_frames import (
-    DATA,
-    DATA_HEADER,
-    END,
-    FATAL,
-    HELLO,
-    MISSING,
-    MISSING_HEADER,
-    QUALITY,
-    START,
-)
+from .children.sampler_frames import FATAL, HELLO, START
 from .config import SPEED_MAX, Config
 from .errors import DeviceError, SourceError
 from .grid import GapCause, Grid
-from .lateness import Lateness
 from .process import Child, ChildEndedError
 from .samples import Block, Channel, Gap, Quality, SampleFormat
+from .tiling import ProtocolError, Tiling
 
 # Time for the child to import its libraries and to open the source: a record of a day, on a Pi.
 OPEN_SECONDS = 60.0
@@ -143,10 +132,7 @@ class ProcessSampler:
         self._source: SourceInfo | None = None
         self._state = SamplerState.STARTING
         self._last_error = ""
-        self._lateness = Lateness()
-        self._quality = Quality()
-        self._bus_errors: Counter[int] = Counter()
-        self._next_sequence = 0
+        self._tiling = Tiling()
 
     @property
     def source(self) -> SourceInfo:
@@ -167,13 +153,7 @@ class ProcessSampler:
     @property
     def quality(self) -> Quality:
         """How well it keeps its grid; lateness is told by the child once a second."""
-        return dataclasses.replace(
-            self._quality,
-            bus_error_count=self._bus_errors.total(),
-            lateness_p50_ns=self._lateness.quantile_ns(0.5),
-            lateness_p99_ns=self._lateness.quantile_ns(0.99),
-            lateness_max_ns=self._lateness.max_ns,
-        )
+        return self._tiling.quality
 
     @property
     def pid(self) -> int | None:
@@ -216,7 +196,6 @@ class ProcessSampler:
     async def tiles(self, session_id: int, grid: Grid) -> AsyncGenerator[list[Block | Gap], None]:
         """Sample until the source is over, as Sampler says."""
         assert self._child is not None, "the sampler is not open"
-        self._next_sequence = 0
         first_sequence, hole = 0, GapCause.LATE
         backoff = FIRST_BACKOFF_SECONDS
         while self._state is not SamplerState.ENDED and not self._closed:
@@ -226,13 +205,13 @@ class ProcessSampler:
                     async for tiles in lists:
                         backoff = FIRST_BACKOFF_SECONDS
                         yield tiles
-            except (ChildEndedError, _ProtocolError) as error:
+            except (ChildEndedError, ProtocolError) as error:
                 if self._closed:
                     return
                 self._failed(error)
                 backoff = await self._restart(backoff)
                 # A restart costs a frame at least, so that it can always be seen.
-                first_sequence, hole = self._next_sequence + 1, GapCause.SAMPLER_RESTARTED
+                first_sequence, hole = self._tiling.next_sequence + 1, GapCause.SAMPLER_RESTARTED
 
     async def close(self) -> None:
         """End the child; `tiles` ends too. Safe to repeat."""
@@ -264,60 +243,19 @@ class ProcessSampler:
                 async with asyncio.timeout(silence):
                     frames = await child.receive_many()
             except TimeoutError:
-                raise _ProtocolError(f"the sampler wrote nothing for {silence:g} s") from None
-            if tiles := self._tiles(frames, session_id, hole):
-                yield tiles
-
-    def _tiles(
-        self, frames: Iterable[tuple[int, bytes]], session_id: int, hole: GapCause
-    ) -> list[Block | Gap]:
-        tiles: list[Block | Gap] = []
-        for kind, payload in frames:
-            if kind == QUALITY:
-                self._lateness.merge(payload)
-                continue
-            if kind == END:
+                raise ProtocolError(f"the sampler wrote nothing for {silence:g} s") from None
+            tiles: list[Block | Gap] = []
+            failure: ProtocolError | None = None
+            try:
+                tiles.extend(self._tiling.read(frames, session_id, self.source.frame_size, hole))
+            except ProtocolError as error:
+                failure = error
+            if self._tiling.ended:
                 self._state = SamplerState.ENDED
-                break
-            tile = self._tile(kind, payload, session_id)
-            if (missing := tile.first_sequence - self._next_sequence) > 0:
-                self._take(Gap(session_id, self._next_sequence, missing, hole), tiles)
-            self._take(tile, tiles)
-        return tiles
-
-    def _tile(self, kind: int, payload: bytes, session_id: int) -> Block | Gap:
-        if kind == DATA:
-            first, late_count = DATA_HEADER.unpack_from(payload)
-            counts = payload[DATA_HEADER.size :]
-            frame_count = len(counts) // self.source.frame_size
-            return Block(session_id, first, frame_count, counts, late_count=late_count)
-        if kind == MISSING:
-            first, frame_count, cause, errno = MISSING_HEADER.unpack(payload)
-            if cause == GapCause.BUS_ERROR:
-                self._bus_errors[errno] += frame_count
-            return Gap(session_id, first, frame_count, GapCause(cause))
-        raise _ProtocolError(f"the sampler sent a frame of kind {kind}")
-
-    def _take(self, tile: Block | Gap, tiles: list[Block | Gap]) -> None:
-        """Count a tile, which must go on where the last one ended."""
-        if tile.first_sequence != self._next_sequence or tile.frame_count < 1:
-            raise _ProtocolError(
-                f"the sampler sent {tile.frame_count} frames from {tile.first_sequence} where"
-                f" {self._next_sequence} was next"
-            )
-        self._next_sequence = tile.next_sequence
-        tiles.append(tile)
-        was = self._quality
-        if isinstance(tile, Block):
-            self._quality = dataclasses.replace(
-                was,
-                received_count=was.received_count + tile.frame_count,
-                late_count=was.late_count + tile.late_count,
-            )
-        else:
-            self._quality = dataclasses.replace(
-                was, missing_count=was.missing_count + tile.frame_count
-            )
+            if tiles:
+                yield tiles
+            if failure is not None:
+                raise failure
 
     async def _restart(self, backoff: float) -> float:
         """Start children until one is ready. Returns the backoff to go on with."""
@@ -335,9 +273,7 @@ class ProcessSampler:
                 break
             self._failed(SourceError(f"the source is another one now: {source.description}"))
             self._source = was
-        self._quality = dataclasses.replace(
-            self._quality, sampler_restart_count=self._quality.sampler_restart_count + 1
-        )
+        self._tiling.restart_count += 1
         return backoff
 
     async def _end_child(self) -> None:
@@ -373,10 +309,6 @@ class ProcessSampler:
             sample_format=SampleFormat[hello["sample_format"]],
             speed=self._config.speed_factor,
         )
-
-
-class _ProtocolError(Exception):
-    """The child hangs, or says what it must not."""
 
 
 def _fatal(fatal: dict[str, Any]) -> DeviceError:
