@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import dataclasses
 import importlib.metadata
 import logging
@@ -102,7 +101,9 @@ def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) ->
 
 
 def _serve(config: Config) -> int:
-    from .app import serve  # gRPC and numpy are for who serves
+    import asyncio  # this, gRPC and numpy are for who serves
+
+    from .app import serve
 
     asyncio.run(serve(config, data_directory(config), _say_listening))
     return EXIT_OK

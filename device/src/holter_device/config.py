@@ -15,11 +15,12 @@ import json
 import math
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError
-from .frontend import FULL_SCALE_COUNTS
-from .samples import Channel
+
+if TYPE_CHECKING:
+    from .samples import Channel
 
 SIMULATIONS = ("sinus", "bigeminy", "atrial", "noise", "leads-off")
 INPUTS = ("A0", "A1", "A2", "A3")
@@ -130,6 +131,9 @@ class Config:
 
     def channel(self, name: str) -> Channel:
         """The channel of one input, with this config's maps."""
+        from .frontend import FULL_SCALE_COUNTS  # numpy is for who serves, not for --help
+        from .samples import Channel
+
         return Channel(
             name=name,
             volts_per_count=self.reference_volts / FULL_SCALE_COUNTS,
