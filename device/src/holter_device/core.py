@@ -20,6 +20,7 @@ from .grid import Grid
 from .leads import RailDetector
 from .log import EndReason, Log
 from .pipeline import Pipeline
+from .runtime import RuntimeMissingError, installed_runtime
 from .runtime.fit import DeviceFit
 from .sampler import ProcessSampler, Sampler, SourceInfo, child_clock
 from .samples import Classification, ModelChange, Session, UnclassifiableReason
@@ -65,10 +66,12 @@ class Core:
         """Open the log, the source and the active model, and begin the session.
 
         Raises:
+            ConfigError: the runtime that was chosen is not installed.
             DataDirectoryError: the data directory cannot be used, or another holterd holds it.
             SourceError: the source does not answer.
         """
         config = self.config
+        self._check_runtime()
         self.log = await Log.open(
             self._data_dir,
             retention_hours=config.retention_hours,
@@ -130,6 +133,15 @@ class Core:
         """The model that classifies, as the store knows it."""
         models = await self.deployer.models()
         return models[0] if models and models[0].state is ModelState.ACTIVE else None
+
+    def _check_runtime(self) -> None:
+        """Say early what a deploy would only find late."""
+        try:
+            installed_runtime(self.config.runtime)
+        except RuntimeMissingError as error:
+            if self.config.runtime != "auto":
+                raise
+            _log.warning("samples are served, but no model can be deployed: %s", error)
 
     async def _open_models(self, source: SourceInfo) -> None:
         config = self.config

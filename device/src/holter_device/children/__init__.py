@@ -5,8 +5,9 @@ argument; it reads framed messages on stdin and writes them on stdout. A frame i
 
     length of the payload (uint32, little-endian) | kind (uint8) | payload
 
-A child ignores SIGINT (the parent decides), dies with the thread that made it, and exits at the end
-of its stdin, which is the real guarantee.
+A child ignores SIGINT and SIGTERM, which a terminal and systemd send to a whole group (the parent
+decides), dies with the thread that made it, and exits at the end of its stdin, which is the real
+guarantee.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _PR_SET_PDEATHSIG = 1
 
 def begin(parent_pid: int) -> None:
     """Tie this process to its parent. Exits where the parent is already gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         sys.exit(0)
