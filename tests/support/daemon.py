@@ -35,6 +35,11 @@ class Daemon:
         self.process.send_signal(number)
         return await self.process.wait()
 
+    async def stop_group(self) -> int:
+        """Send SIGTERM to it and to its children at once, as systemd does; its exit status."""
+        os.killpg(self.process.pid, signal.SIGTERM)
+        return await self.process.wait()
+
     def children(self) -> dict[str, int]:
         """The pids of its child processes by their name, e.g. {"sampler": 123}."""
         found = {}
@@ -74,6 +79,7 @@ async def holterd(
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
             env={**os.environ, **(env or {})},
+            start_new_session=True,
         )
     try:
         assert process.stdout is not None

@@ -49,6 +49,22 @@ async def test_a_signal_ends_streams_and_the_command(tmp_path: Path, number: int
         assert daemon.children() == {}
 
 
+async def test_a_signal_to_all_its_processes_stops_cleanly(tmp_path: Path) -> None:
+    """A stop that reaches the children too, as systemd's does, is no crash of theirs."""
+    async with (
+        holterd(tmp_path, "--simulate", "sinus") as daemon,
+        holter_host.connect(daemon.address) as device,
+    ):
+        stream = device.samples("earliest")
+        stopped = None
+        async for _ in stream:
+            stopped = stopped or asyncio.create_task(daemon.stop_group())
+        assert stopped is not None
+        assert await stopped == 0
+        assert stream.end is not None
+        assert "WARNING" not in daemon.log()
+
+
 async def test_frames_are_received_or_gaps(tmp_path: Path) -> None:
     """Within a session received + missing is the number of frames, and the stream tiles them."""
     async with (
