@@ -23,9 +23,8 @@ from holter_device.log import (
     StartPosition,
     StartTime,
 )
-from holter_device.log.join import join
 from holter_device.samples import Block, Gap, LeadOffRun, SampleFormat, Session
-from support.logs import RATE_HZ, begin, block, drain, gap, opened, take, there
+from support.logs import RATE_HZ, begin, block, drain, gap, joined, opened, take, there
 
 TINY_TAIL = 0.05  # seconds, so 5 frames: what is committed is read from the file
 SECOND_NS = 1_000_000_000
@@ -97,6 +96,21 @@ class TestSessions:
                 block(second, 0, 7),
                 End(2, 7, EndReason.SOURCE_ENDED),
             ]
+
+    async def test_nothing_is_appended_between_sessions(self, tmp_path: Path) -> None:
+        """What arrives while a session begins, or after the end, is refused."""
+        async with opened(tmp_path) as log:
+            with pytest.raises(RuntimeError, match="no session is running"):
+                log.append([Block(1, 0, 1, b"x")])
+            session = await begin(log)
+            beginning = asyncio.create_task(begin(log))
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="no session is running"):
+                log.append([block(session, 0, 1)])
+            await beginning
+            log.finish(EndReason.STOPPING)
+            with pytest.raises(RuntimeError, match="no session is running"):
+                log.append([block(session, 0, 1)])
 
 
 class TestStarts:
@@ -297,8 +311,8 @@ class TestBlocks:
             gap(session, 40_000, 10),
             gap(session, 40_010, 1, GapCause.BUS_ERROR),
         ]
-        joined = b"".join(item.counts for item in blocks)
-        assert joined == block(session, 0, 40_000).counts + block(session, 40_011, 9).counts
+        counts = b"".join(item.counts for item in blocks)
+        assert counts == block(session, 0, 40_000).counts + block(session, 40_011, 9).counts
 
     @pytest.mark.parametrize("tail_seconds", [TINY_TAIL, 100.0])
     async def test_a_cursor_may_begin_inside_a_block(
@@ -348,7 +362,7 @@ class TestEnd:
             for items in (await reading, await drain(slow)):
                 assert items[0] == session
                 assert items[-1] == End(1, 101, EndReason.SOURCE_ENDED)
-                assert join(items[1:-1], 1000) == [block(session, 0, 101)]
+                assert joined(items) == [block(session, 0, 101)]
             with pytest.raises(RuntimeError, match="End"):
                 await slow.next()
 

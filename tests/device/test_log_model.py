@@ -166,7 +166,8 @@ class World:
 
     def append_frames(self, runs: list[tuple[int, GapCause | None, bool]]) -> None:
         """Append blocks and gaps."""
-        stored, items = self.running, []
+        stored = self.running
+        items: list[Block | Gap] = []
         for count, cause, off in runs:
             first = len(stored.frames)
             if cause is None:
@@ -246,6 +247,7 @@ class Reader:
         elif self.samples:
             self.check_frames(item)
         else:
+            assert isinstance(item, Gap)
             self.check_dropped_windows(item)
 
     def check_session(self, session: Session) -> None:
@@ -411,11 +413,8 @@ async def play(directory: Path, steps: list[tuple[str, Any]]) -> None:
         await world.stack.aclose()
 
 
-@given(steps=st.lists(STEPS, min_size=20, max_size=80))
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@pytest.mark.timeout(300)
-def test_every_reader_has_everything_once_in_order(steps: list[tuple[str, Any]]) -> None:
-    """Any interleaving gives each reader every frame and window once, or a Gap for it."""
+def check(steps: list[tuple[str, Any]]) -> None:
+    """Play with pages, messages and steps so small that all of them are needed."""
     with (
         pytest.MonkeyPatch.context() as patch,
         tempfile.TemporaryDirectory(dir=MEMORY) as root,
@@ -425,3 +424,20 @@ def test_every_reader_has_everything_once_in_order(steps: list[tuple[str, Any]])
         patch.setattr(sample_cursor, "MESSAGE_BYTES", 32)
         patch.setattr(sample_cursor, "PAGE_BYTES", 80)
         asyncio.run(play(Path(root), steps))
+
+
+@given(steps=st.lists(STEPS, min_size=20, max_size=80))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(300)
+def test_every_reader_has_everything_once_in_order(steps: list[tuple[str, Any]]) -> None:
+    """Any interleaving gives each reader every frame and window once, or a Gap for it."""
+    check(steps)
+
+
+@pytest.mark.long
+@given(steps=st.lists(STEPS, min_size=20, max_size=300))
+@settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(7200)
+def test_every_reader_has_everything_in_long_runs(steps: list[tuple[str, Any]]) -> None:
+    """The same holds for many and longer interleavings."""
+    check(steps)

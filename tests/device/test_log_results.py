@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from holter_device.errors import DataDirectoryError
-from holter_device.log import End, EndReason, Position, StartEarliest, StartLive, StartPosition
+from holter_device.log import (
+    CursorItem,
+    End,
+    EndReason,
+    Position,
+    StartEarliest,
+    StartLive,
+    StartPosition,
+)
 from holter_device.samples import Classification, ModelChange, UnclassifiableReason
 from support.logs import begin, block, drain, opened, take, there, window
 
@@ -78,9 +86,9 @@ class TestModelChanges:
             log.append([none, block(session, 0, 30), a, first, block(session, 30, 30), b, second])
             await log.commit()
 
-            async def read(sequence: int) -> list[object]:
+            async def read(sequence: int) -> list[CursorItem]:
                 cursor = await log.classifications(StartPosition(1, sequence))
-                return [*await there(cursor)][1:]
+                return (await there(cursor))[1:]
 
             assert await read(0) == [none, a, first, b, second]
             assert await read(19) == [none, a, first, b, second]

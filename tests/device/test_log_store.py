@@ -24,7 +24,7 @@ from holter_device.log import EndReason, StartEarliest, StartLive, StartPosition
 from holter_device.log.join import cut, join
 from holter_device.samples import Block, Gap, Session
 from support import log_writer
-from support.logs import RATE_HZ, begin, block, drain, gap, opened, there, window
+from support.logs import RATE_HZ, begin, block, drain, gap, joined, opened, there, window
 
 TINY_TAIL = 0.05
 FILE = "holter.db"
@@ -215,7 +215,7 @@ class TestKill:
             log.finish(EndReason.STOPPING)
             items = await drain(await log.samples(StartPosition(session.session_id, 0)))
             assert items[0] == session
-            assert join(items[1:-1], 1 << 40) == [block(session, 0, left.next_sequence)]
+            assert joined(items) == [block(session, 0, left.next_sequence)]
             windows = await drain(await log.classifications(StartPosition(session.session_id, 0)))
             assert windows[1:-1] == [
                 window(session, last) for last in committed_windows(left.next_sequence)
@@ -259,7 +259,7 @@ class TestRetention:
             assert (dropped.first_sequence, dropped.cause) == (7, GapCause.RETENTION)
             kept = dropped.next_sequence
             assert 3500 <= kept <= 4000
-            assert join(items[2:-1], 1 << 40) == [block(session, kept, 5000 - kept)]
+            assert joined(items[2:]) == [block(session, kept, 5000 - kept)]
             windows = await drain(await log.classifications(StartPosition(1, 7)))
             assert windows[1] == dropped
             lasts = [last for last in range(99, 5000, 100) if last >= kept]
@@ -336,7 +336,7 @@ class TestRefusal:
             for first in range(0, 100_000, 1000):
                 log.append([block(session, first, 1000)])
                 await log.commit()
-                assert join((await there(cursor))[-1:], 1 << 40)[-1] == block(session, first, 1000)
+                assert joined((await there(cursor))[-1:])[-1] == block(session, first, 1000)
             failures = [record for record in caplog.records if record.levelno == logging.ERROR]
             assert len(failures) == 1
             assert "full" in failures[0].getMessage()
@@ -344,7 +344,7 @@ class TestRefusal:
             await log.commit()
             assert rows(tmp_path, "SELECT sum(frame_count) FROM frames") == [(100_000,)]
             items = await there(await log.samples(StartPosition(1, 0), max_latency=0))
-            assert join(items[1:], 1 << 40) == [block(session, 0, 100_000)]
+            assert joined(items) == [block(session, 0, 100_000)]
 
     async def test_what_waits_for_the_disk_is_bounded(self, tmp_path: Path) -> None:
         """What no longer fits in memory is dropped, oldest first, as a Gap for every reader."""
@@ -365,11 +365,11 @@ class TestRefusal:
             before = await there(await log.samples(StartPosition(1, 0), max_latency=0))
             await log.commit()
             after = await there(await log.samples(StartPosition(1, 0), max_latency=0))
-        joined = join(before[1:], 1 << 40)
-        assert join(after[1:], 1 << 40) == joined
-        assert [type(item) for item in joined] == [Gap, Block]
-        assert joined[0] == gap(session, 0, joined[1].first_sequence, GapCause.RETENTION)
-        assert joined[1].next_sequence == 2_000_000
+        dropped, kept = joined(before)
+        assert joined(after) == [dropped, kept]
+        assert isinstance(kept, Block)
+        assert dropped == gap(session, 0, kept.first_sequence, GapCause.RETENTION)
+        assert kept.next_sequence == 2_000_000
 
 
 class TestMemory:
@@ -423,7 +423,7 @@ class TestJoin:
             for lower, upper in ((0, at), (at, first))
             if max(lower, item.first_sequence) < min(upper, item.next_sequence)
         ]
-        joined = join(pieces, limit)
-        assert all(item.frame_count <= limit for item in joined)
-        assert join(joined, first) == join(items, first)
+        again = join(pieces, limit)
+        assert all(item.frame_count <= limit for item in again)
+        assert join(again, first) == join(items, first)
         assert len(join(items, first)) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from holter_device.clock import FollowingClock, UtcEstimate
 from holter_device.grid import GapCause, Grid
 from holter_device.log import Cursor, CursorItem, End, Log
+from holter_device.log.join import join
 from holter_device.samples import (
     Block,
     Channel,
@@ -98,6 +99,11 @@ def window(
         scores=(last / 3, 1.0),
         inference_ns=last,
     )
+
+
+def joined(items: Sequence[CursorItem]) -> list[Block | Gap]:
+    """The blocks and gaps among a cursor's items, joined as far as they can be."""
+    return join([item for item in items if isinstance(item, (Block, Gap))], 1 << 40)
 
 
 async def take(cursor: Cursor, until: Callable[[list[CursorItem]], bool]) -> list[CursorItem]:

@@ -73,6 +73,7 @@ class Log:
         self._hurry = asyncio.Event()
         self._failing = False
         self._closing = False
+        self._beginning = False
         self._committing = asyncio.create_task(self._commit_now_and_then())
 
     @classmethod
@@ -128,13 +129,21 @@ class Log:
     ) -> Session:
         """Begin the next session, which ends the running one; it is durable before this returns.
 
+        Nothing can be appended meanwhile.
+
         Raises:
-            DataDirectoryError: it could not be written.
+            DataDirectoryError: it could not be written; the running session goes on.
         """
-        await self.commit()
-        if self._pending.size:
-            raise DataDirectoryError("the log cannot be written: no session can begin")
-        session = await self._write(self._writer.begin, grid, channels, sample_format, boot_id, utc)
+        self._beginning = True
+        try:
+            await self.commit()
+            if self._pending.size:
+                raise DataDirectoryError("the log cannot be written: no session can begin")
+            session = await self._write(
+                self._writer.begin, grid, channels, sample_format, boot_id, utc
+            )
+        finally:
+            self._beginning = False
         self._feed.tail = Tail(session, max(1, math.ceil(grid.rate_hz * self._tail_seconds)))
         self._feed.last_session_id = session.session_id
         self._feed.frames.reach(key_of(session.session_id, 0))
@@ -152,7 +161,7 @@ class Log:
             RuntimeError: no session is running.
         """
         tail = self._feed.tail
-        if tail is None or self._feed.end is not None:
+        if tail is None or self._beginning or self._feed.end is not None:
             raise RuntimeError("no session is running")
         tail.append(items, asyncio.get_running_loop().time())
         before = self._pending.size
