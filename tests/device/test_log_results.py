@@ -126,6 +126,7 @@ class TestModelChanges:
             live = await log.classifications(StartLive())
             log.append([a, b])
             assert await there(live) == [session, a, b]
+            log.append([ModelChange(1, 40, "c")])
             log.append([again])
             assert await there(live) == [again]
             await log.commit()
