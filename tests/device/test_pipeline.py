@@ -48,6 +48,14 @@ class Emitted:
         return [item for item in self.items if isinstance(item, Classification)]
 
 
+class Unrevivable(ScriptedClassifier):
+    """A classifier whose process the system does not start again."""
+
+    async def revive(self) -> None:
+        """Fail as a fork does."""
+        raise OSError("no memory")
+
+
 def _session() -> Session:
     return Session(session_id=3, log_id="", grid=Grid(0, 1.0), channels=(Channel("A0"),))
 
@@ -161,6 +169,45 @@ async def test_a_failed_window_is_unclassifiable(
     assert [item.reason for item in emitted.classifications] == [None, reason, None]
     assert classifier.revived == 1
     assert pipeline.last_error == str(error)
+    assert pipeline.state is PipelineState.RUNNING
+    await pipeline.close()
+
+
+async def test_an_error_that_nobody_foresaw_stops_nothing() -> None:
+    """Whatever fails while a model is brought back, or is told, later windows have their class."""
+    emitted = Emitted()
+    refuse = [ValueError("odd")]
+
+    def emit(items: Sequence[Classification | ModelChange]) -> None:
+        if refuse and isinstance(items[0], Classification):
+            raise refuse.pop()
+        emitted(items)
+
+    classifier = Unrevivable(counts_spec(2, 2))
+    classifier.fail = lambda counts: DeviceError("odd") if counts[0] == 2 else None
+    pipeline = Pipeline(emit)
+    pipeline.swap(classifier)
+    pipeline.begin(_session())
+    await pipeline.feed([_frames(0, 6)])
+    await pipeline.drain()
+    found = [(item.last_sequence, item.reason) for item in emitted.classifications]
+    assert found == [(3, UnclassifiableReason.MODEL_ERROR), (5, None)]
+    assert pipeline.last_error == "no memory"
+    await pipeline.close()
+
+
+async def test_the_state_is_that_of_the_active_classifier() -> None:
+    """A classifier that does not come back is STARTING; the one that is swapped in is RUNNING."""
+    pipeline = Pipeline(Emitted())
+    assert pipeline.state is PipelineState.NO_MODEL
+    classifier = Unrevivable(counts_spec(2, 2))
+    classifier.fail = lambda _counts: DeviceError("gone")
+    pipeline.swap(classifier)
+    pipeline.begin(_session())
+    await pipeline.feed([_frames(0, 2)])
+    await pipeline.drain()
+    assert pipeline.state is PipelineState.STARTING
+    pipeline.swap(ScriptedClassifier(counts_spec(2, 2), NEW))
     assert pipeline.state is PipelineState.RUNNING
     await pipeline.close()
 

@@ -34,10 +34,20 @@ GOOD: dict[str, Any] = {
     "tolerance": 0.05,
 }
 
-TEXTS = [None, 7, b"x", ["x"]]
+TEXTS = [None, 7, b"x", ["x"], "a\nb", "\x1b[2J", "\ud800"]
 WHOLES = [None, "1", 1.0, True, -1, 2**31]
 NUMBERS = [None, "1", True, 0, -1.0, math.nan, math.inf]
-NAMES = [None, "N", 7, [""], ["x" * 101], [7], ["N", "N"], [str(n) for n in range(1001)]]
+NAMES = [
+    None,
+    "N",
+    7,
+    [""],
+    ["x" * 101],
+    [7],
+    ["\ud800"],
+    ["N", "N"],
+    [str(n) for n in range(1001)],
+]
 # For each key, values that no model can have.
 BAD: dict[str, list[Any]] = {
     "name": [*TEXTS, "", "x" * 101],
@@ -58,7 +68,7 @@ BAD: dict[str, list[Any]] = {
 }
 
 
-LETTERS = 'aZ0 _-µ♥\\"\n'
+LETTERS = 'aZ0 _-µ♥\\"'
 
 
 def names(least: int) -> st.SearchStrategy[tuple[str, ...]]:

@@ -227,6 +227,8 @@ async def test_one_data_directory_one_holterd(tmp_path: Path) -> None:
         (["--simulate", "sinus", "--listen", "0.0.0.0:0"], 1, "--insecure"),
         (["--simulate", "sinus", "--listen", "nonsense"], 1, "HOST:PORT"),
         (["--simulate", "sinus", "--listen", "unix:/nowhere/holter.sock"], 1, "/nowhere"),
+        (["--simulate", "sinus", "--seed", "-1"], 2, "seed"),
+        (["--simulate", "sinus", "--child-launcher", "/nowhere/run"], 1, "/nowhere/run"),
         (["--simulate", "sinus", "--data-dir", "/proc/holter"], 1, "/proc/holter"),
         (["--simulate", "sinus", "--data-dir", "/dev/null"], 1, "/dev/null"),
     ],
@@ -244,6 +246,16 @@ async def test_what_cannot_be_used_is_one_sentence(
     assert (got, out) == (status, "")
     assert says in err
     assert err.startswith("holterd: ")
+    assert err.count("\n") == 1, err
+
+
+async def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+    """A file in the place of the models is named, and no session begins."""
+    tmp_path.joinpath("models").touch()
+    flags = ("--simulate", "sinus", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path))
+    status, out, err = await run("holterd", *flags)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"holterd: the models in {tmp_path / 'models'}")
     assert err.count("\n") == 1, err
 
 

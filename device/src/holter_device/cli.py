@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> int:
         if command == "probe":
             return _probe(config)
         if command == "config":
-            print(example(), end="")
+            print(example(), end="", flush=True)
             return EXIT_OK
         return _serve(config)
     except ConfigError as error:
@@ -55,6 +55,9 @@ def run(arguments: list[str]) -> int:
         return _fail(error, EXIT_FAILED)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return EXIT_OK
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,13 +115,21 @@ def _serve(config: Config) -> int:
 def _probe(config: Config) -> int:
     from .probe import probe
 
-    print(probe(config))
+    print(probe(config), flush=True)
     return EXIT_OK
 
 
 def _say_listening(addresses: list[str]) -> None:
-    for address in addresses:
-        print(f"listening {address}", flush=True)
+    try:
+        for address in addresses:
+            print(f"listening {address}", flush=True)
+    except BrokenPipeError:  # who started us does not want to know
+        _forget_stdout()
+
+
+def _forget_stdout() -> None:
+    """Nobody reads it: what is left in its buffer goes nowhere when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def data_directory(config: Config) -> Path:

@@ -86,6 +86,7 @@ class Config:
             raise ConfigError("simulate and replay exclude each other: choose one source")
         if self.speed_factor != 1 and not self.simulated:
             raise ConfigError("speed is for --simulate and --replay: a chip has its own time")
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
         _require(0 <= self.bus < 1000, "bus", self.bus, "0 to 999")
         _require(0x48 <= self.address <= 0x4F, "address", f"{self.address:#x}", "0x48 to 0x4f")
         inputs = bool(self.inputs) and set(self.inputs) <= set(INPUTS)

@@ -7,15 +7,17 @@ sampler -> lead-off -> log
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from .classifier import ClassifierSettings, ProcessClassifier
 from .clock import Clock, FollowingClock, MonotonicClock, ScaledClock, boot_id
 from .config import SPEED_MAX, Config
 from .deploy import Deployer
-from .errors import ModelNotFoundError
+from .errors import DataDirectoryError, ModelNotFoundError
 from .grid import Grid
 from .leads import RailDetector
 from .log import EndReason, Log
@@ -27,7 +29,9 @@ from .samples import Classification, ModelChange, Session, UnclassifiableReason
 from .store import FileModelStore, ModelState, StoredModel
 from .windows import max_window_frames, window_ends
 
-START_DELAY_NS = 20_000_000
+# From the choice of the grid to frame 0: in between the session is written down, which takes a card
+# its time, and the server starts. What is late would be a gap in the session's first window.
+START_DELAY_NS = 250_000_000
 DRAIN_SECONDS = 5.0
 MIB = 2**20
 
@@ -58,9 +62,10 @@ class Core:
         self.clock = _device_clock(config, epoch_ns)
         self._paced = not isinstance(self.clock, MonotonicClock)
         self.sampler: Sampler = ProcessSampler(config, child_clock(config, epoch_ns))
-        self.pipeline = Pipeline(lambda items: self.log.append(items), paced=self._paced)
+        self.pipeline = Pipeline(self._emit, paced=self._paced)
         self.started_ns = time.monotonic_ns()
         self._stopping = asyncio.Event()
+        self._finished = False
 
     async def open(self) -> None:
         """Open the log, the source and the active model, and begin the session.
@@ -98,7 +103,10 @@ class Core:
         _log.info("session %d: %s", self.session.session_id, source.description)
 
     async def run(self) -> None:
-        """Take frames until the source is over or `stop` is called; then end the log's streams."""
+        """Take frames until the source is over or `stop` is called; then end the log's streams.
+
+        A deploy that runs when `stop` is called is given up, if it has stored nothing yet.
+        """
         reading = asyncio.create_task(self._read(), name="ingest")
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -110,11 +118,13 @@ class Core:
         else:
             reading.cancel()
             await asyncio.wait({reading})
+            await self.deployer.close()
             reason = EndReason.STOPPING
         try:
             await asyncio.wait_for(self.pipeline.drain(), DRAIN_SECONDS)
         except TimeoutError:
             _log.warning("windows were still waiting for the model and are left to the next start")
+        self._finished = True
         self.log.finish(reason)
 
     def stop(self) -> None:
@@ -122,12 +132,13 @@ class Core:
         self._stopping.set()
 
     async def close(self) -> None:
-        """End the children and write down everything."""
-        await self.sampler.close()
-        if hasattr(self, "deployer"):
-            await self.deployer.close()
-        await self.pipeline.close()
-        await self.log.close()
+        """End the children and write down everything, whichever of it fails."""
+        async with contextlib.AsyncExitStack() as last_first:
+            last_first.push_async_callback(self.log.close)
+            last_first.push_async_callback(self.pipeline.close)
+            if hasattr(self, "deployer"):
+                last_first.push_async_callback(self.deployer.close)
+            last_first.push_async_callback(self.sampler.close)
 
     async def active_model(self) -> StoredModel | None:
         """The model that classifies, as the store knows it."""
@@ -157,7 +168,7 @@ class Core:
             sample_format=source.sample_format,
             max_window_frames=max_window_frames(config.rate),
         )
-        self._store = await asyncio.to_thread(FileModelStore, self._data_dir / "models")
+        self._store = await asyncio.to_thread(_open_store, self._data_dir / "models")
         self.deployer = Deployer(
             self._store,
             self.pipeline,
@@ -165,6 +176,15 @@ class Core:
             fit,
             round(config.max_model_mib * MIB),
         )
+
+    def _emit(self, items: Sequence[Classification | ModelChange]) -> None:
+        """Log what the pipeline says, as long as the log's streams have no end.
+
+        After it a model can still be deployed, for the next start; a window that comes too late has
+        its class then, as RESTARTED.
+        """
+        if not self._finished:
+            self.log.append(items)
 
     async def _read(self) -> None:
         detector = RailDetector(self.session)
@@ -208,6 +228,18 @@ class Core:
             )
             for last in window_ends(spec.window, spec.hop, first, end)
         ]
+
+
+def _open_store(directory: Path) -> FileModelStore:
+    try:
+        return FileModelStore(directory)
+    except OSError as error:
+        raise DataDirectoryError(
+            f"the models in {directory} cannot be used ({error.strerror}): make it a directory "
+            "that this user may write, or choose another data directory with --data-dir",
+            directory=directory,
+            errno=error.errno,
+        ) from error
 
 
 def _device_clock(config: Config, epoch_ns: int) -> Clock:

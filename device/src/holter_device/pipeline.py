@@ -7,7 +7,6 @@ last_sequence < S still come from the model before, whose classifier ends after 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import enum
 import logging
@@ -77,7 +76,7 @@ class Pipeline:
         self._filled = asyncio.Event()
         self._moved = asyncio.Condition()
         self._worker: asyncio.Task[None] | None = None
-        self._reviving = False
+        self._down: Classifier | None = None
         self.last_error = ""
 
     @property
@@ -85,7 +84,7 @@ class Pipeline:
         """How the classifier does."""
         if self._active is None:
             return PipelineState.NO_MODEL
-        return PipelineState.STARTING if self._reviving else PipelineState.RUNNING
+        return PipelineState.STARTING if self._down is self._active else PipelineState.RUNNING
 
     @property
     def active(self) -> Classifier | None:
@@ -174,8 +173,7 @@ class Pipeline:
         """Stop, and close every classifier."""
         if self._worker is not None:
             self._worker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._worker
+            await asyncio.wait({self._worker})
         closing = [item.classifier for item in self._line if isinstance(item, _ToClose)]
         self._line.clear()
         if self._active is not None:
@@ -217,7 +215,10 @@ class Pipeline:
             await self._filled.wait()
             self._filled.clear()
             while self._line:
-                await self._do(self._line[0])
+                try:
+                    await self._do(self._line[0])
+                except Exception:  # the line must go on: without it no window ever has a class
+                    _log.exception("an unexpected error in the pipeline")
                 self._line.popleft()
                 async with self._moved:
                     self._moved.notify_all()
@@ -262,13 +263,16 @@ class Pipeline:
 
     async def _revive(self, classifier: Classifier) -> None:
         """Bring a classifier back whose process ended; the next failure tries again."""
-        self._reviving = True
+        self._down = classifier
         try:
             await classifier.revive()
-            self._reviving = False
-        except DeviceError as error:
+        except Exception as error:  # no memory, no file: whatever it is, it may pass
             self.last_error = str(error)
-            _log.error("the classifier does not start again: %s", error)
+            unexpected = None if isinstance(error, DeviceError) else error
+            _log.error("the classifier does not start again: %s", error, exc_info=unexpected)
+        else:
+            if self._down is classifier:
+                self._down = None
 
 
 def _timeout(spec: ModelSpec, session: Session | None) -> float:

@@ -31,6 +31,10 @@ class ChildEndedError(DeviceError):
         self.returncode = returncode
 
 
+class ChildStartError(DeviceError):
+    """Error raised when a child cannot be started."""
+
+
 class Child:
     """One running child; made by `start`."""
 
@@ -46,13 +50,23 @@ class Child:
 
     @classmethod
     async def start(cls, name: str, *arguments: str, launcher: Sequence[str] = ()) -> Child:
-        """Start `holter_device.children.<name>` with these arguments after the parent's pid."""
-        process = await asyncio.create_subprocess_exec(
-            *command(name, *arguments, launcher=launcher),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=2**18,
-        )
+        """Start `holter_device.children.<name>` with these arguments after the parent's pid.
+
+        Raises:
+            ChildStartError: the system does not let it: no such launcher, or no memory.
+        """
+        words = command(name, *arguments, launcher=launcher)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *words,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=2**18,
+            )
+        except OSError as error:
+            raise ChildStartError(
+                f"the {name} process does not start: {words[0]}: {error.strerror}"
+            ) from error
         return cls(name, process)
 
     @property

@@ -50,7 +50,7 @@ class ModelSpec:
     """What a device must know to feed a model and to name its scores.
 
     Attributes:
-        name: the model's name, for people; 1 to 100 characters.
+        name: the model's name, for people; 1 to 100 characters. Texts here are printable.
         version: the model's own version, 0 or more.
         rate_hz: sampling rate of the window, in frames a second.
         window: frames in a window, 1 or more.
@@ -172,8 +172,12 @@ class ModelSpec:
 
 
 def _text(value: object, key: str, least: int, most: int) -> None:
-    if not isinstance(value, str) or not least <= len(value) <= most:
-        raise SpecError(f"{key} is {value!r}, not a text of {least} to {most} characters", key)
+    # What cannot be printed could be half a character, which no message of gRPC takes, or a command
+    # to the terminal that shows it.
+    if not isinstance(value, str) or not least <= len(value) <= most or not value.isprintable():
+        raise SpecError(
+            f"{key} is {value!r}, not a text of {least} to {most} printable characters", key
+        )
 
 
 def _whole(value: object, key: str, least: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.protobuf import duration_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 
 from holter.spec import ModelSpec
 from holter.v1 import classification_service_pb2 as classification_pb
@@ -42,8 +42,22 @@ def start_from_pb(message: stream_pb.StreamStart) -> Start:
             )
         return StartPosition(position.session_id, position.sequence, position.log_id)
     if kind == "time":
-        return StartTime(message.time.ToNanoseconds())
+        return StartTime(_utc_ns(message.time))
     return StartLive()
+
+
+def _utc_ns(time: timestamp_pb2.Timestamp) -> int:
+    """A time in ns since 1970; one that 64 bits do not hold is the first or the last that they do.
+
+    Raises:
+        InvalidFieldError: it is no time.
+    """
+    try:
+        return max(-(2**63), min(time.ToNanoseconds(), 2**63 - 1))
+    except ValueError as error:
+        raise InvalidFieldError(
+            f"start.time is no time of the years 1 to 9999: {error}", field="start.time"
+        ) from error
 
 
 def max_latency_from_pb(request: sample_pb.StreamSamplesRequest) -> float:

@@ -18,6 +18,9 @@ from .. import errors
 
 DOMAIN: Final = "holter.v1"
 _DETAILS: Final = "grpc-status-details-bin"
+# gRPC drops a status whose metadata is over 8 KiB; the message is in it twice, once in escapes.
+_MESSAGE_BYTES: Final = 1024
+_FACT_BYTES: Final = 512
 _REASON = error_reason_pb2.ErrorReason
 
 _log = logging.getLogger(__name__)
@@ -94,6 +97,8 @@ def translated(method: _Method) -> _Method:
 
 async def _abort(error: Exception, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
     code, reason, message, facts = _describe(error)
+    message = _clip(message, _MESSAGE_BYTES)
+    facts = {name: _clip(fact, _FACT_BYTES) for name, fact in facts.items()}
     info = error_details_pb2.ErrorInfo(
         reason=_REASON.Name(reason).removeprefix("ERROR_REASON_"), domain=DOMAIN, metadata=facts
     )
@@ -101,6 +106,14 @@ async def _abort(error: Exception, context: grpc.aio.ServicerContext[Any, Any]) 
     detail.Pack(info)
     status = status_pb2.Status(code=code.value[0], message=message, details=[detail])
     await context.abort(code, message, ((_DETAILS, status.SerializeToString()),))
+
+
+def _clip(text: str, most: int) -> str:
+    """Text that fits a message of gRPC, whatever a hostile model put into it."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= most:
+        return data.decode()
+    return data[: most - 3].decode("utf-8", "ignore") + "..."
 
 
 def _describe(error: Exception) -> tuple[StatusCode, int, str, dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
+import socket
 from pathlib import Path
 
 import grpc
@@ -108,9 +109,7 @@ def _is_unix(address: str) -> bool:
 
 def _check(address: str, config: Config) -> None:
     if _is_unix(address):
-        folder = Path(address.removeprefix("unix:")).parent
-        if not folder.is_dir():
-            raise ListenError(f"cannot listen on {address}: there is no directory {folder}")
+        _check_unix(address)
         return
     match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]]+):(\d{1,5})", address)
     if match is None or int(match[2]) > 65535:
@@ -126,6 +125,26 @@ def _check(address: str, config: Config) -> None:
             address=address,
         )
     _log.warning("%s is open to others without encryption or passwords (--insecure)", address)
+
+
+def _check_unix(address: str) -> None:
+    path = Path(address.removeprefix("unix:"))
+    if not path.parent.is_dir():
+        raise ListenError(f"cannot listen on {address}: there is no directory {path.parent}")
+    # gRPC would take the path away from whoever serves it.
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            in_use = probe.connect_ex(str(path)) == 0
+        except OSError as error:
+            raise ListenError(
+                f"cannot listen on {address}: {error}; choose another with --listen",
+                address=address,
+            ) from error
+    if in_use:
+        raise ListenError(
+            f"cannot listen on {address}: it is in use; choose another with --listen",
+            address=address,
+        )
 
 
 def _is_loopback(host: str) -> bool:
