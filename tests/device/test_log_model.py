@@ -137,6 +137,25 @@ class World:
         elif self.model:
             self.on_disk = {number: stored.copy() for number, stored in self.model.items()}
 
+    async def append_meanwhile(
+        self, runs: list[tuple[int, GapCause | None, bool]], steps: list[int], ahead: int
+    ) -> None:
+        """Append while a commit is under way, which does not have what comes then."""
+        self.append_frames([(1, None, False)])
+        taken = {number: stored.copy() for number, stored in self.model.items()}
+        committing = asyncio.create_task(self.log.commit())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert self.log._pending.size == 0
+        self.append_frames(runs)
+        self.append_change(ahead, "c")
+        self.append_windows(steps)
+        await committing
+        if self.refusing:
+            self.running.droppable = len(self.running.frames)
+        else:
+            self.on_disk = taken
+
     async def restart(self) -> None:
         """Close the log and open it again."""
         await self.commit()
@@ -339,12 +358,14 @@ def runs_of(off: list[bool], first: int) -> tuple[LeadOffRun, ...]:
 
 CAUSES = st.sampled_from([None, None, None, GapCause.LATE, GapCause.BUS_ERROR])
 RUNS = st.lists(st.tuples(st.integers(1, 40), CAUSES, st.booleans()), min_size=1, max_size=6)
+WINDOWS = st.lists(st.integers(0, 20), min_size=1, max_size=6)
 STEPS = st.one_of(
     st.tuples(st.just("frames"), RUNS),
     st.tuples(st.just("frames"), RUNS),
-    st.tuples(st.just("windows"), st.lists(st.integers(0, 20), min_size=1, max_size=6)),
+    st.tuples(st.just("windows"), WINDOWS),
     st.tuples(st.just("change"), st.tuples(st.integers(0, 30), st.sampled_from(["", "a", "b"]))),
     st.tuples(st.just("commit"), st.none()),
+    st.tuples(st.just("meanwhile"), st.tuples(RUNS, WINDOWS, st.integers(0, 30))),
     st.tuples(st.sampled_from(["commit", "session", "restart", "crash"]), st.none()),
     st.tuples(st.just("disk"), st.booleans()),
     st.tuples(
@@ -385,6 +406,8 @@ async def step(world: World, name: str, value: Any) -> None:
         world.append_change(*value)
     elif name == "commit":
         await world.commit()
+    elif name == "meanwhile":
+        await world.append_meanwhile(*value)
     elif name == "session":
         await world.new_session()
     elif name == "restart":
