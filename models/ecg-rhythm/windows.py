@@ -1,8 +1,8 @@
 """Ten-second windows of MIT-BIH records for the rhythm model, labelled by their beats.
 
 For evaluation: every window of a record, without overlap, as it is. For training: windows from
-anywhere, varied in heart rate, premature beats, gain and noise. Both pass through Holter's
-8-bit front end.
+anywhere, varied in heart rate, rhythm, gain and noise. Both pass through Holter's 8-bit
+front end.
 """
 
 from __future__ import annotations
@@ -40,13 +40,6 @@ class Record:
     other: np.ndarray  # the same for the second lead, used only to vary the training windows
     frames: np.ndarray  # (beats,) frame number of each beat
     classes: np.ndarray  # (beats,) class of each beat
-
-    @property
-    def kind(self) -> int:
-        """The most frequent class of its beats other than NORMAL; NORMAL if that is under 2 %."""
-        counts = np.bincount(self.classes, minlength=UNKNOWN)[:UNKNOWN]
-        counts[NORMAL] = 0
-        return int(counts.argmax()) if counts.max() > 0.02 * len(self.classes) else NORMAL
 
 
 def load_records(directory: Path) -> list[Record]:
@@ -104,10 +97,10 @@ def evaluation_windows(record: Record) -> tuple[np.ndarray, np.ndarray]:
 
 
 def retime(frames: np.ndarray, classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """New places for beats: another heart rate; some beats premature, and then S in place."""
+    """New places for beats: another heart rate; some become premature, and S in place."""
     rr = np.diff(frames).astype(float)
     new = rr * rng.uniform(0.85, 1.2)
-    if rng.random() < 0.35:
+    if rng.random() < 0.35 and len(rr) > 3:
         regular = np.abs(rr / np.median(rr) - 1) < 0.12
         share = rng.choice([0.08, 0.2, 0.4])
         for i in range(1, len(rr) - 1):
@@ -135,10 +128,12 @@ def training_window(record: Record, rng: np.random.Generator) -> tuple[np.ndarra
     """One varied window: mV (WINDOW,), map (PLACES, 6), label; None where it has no label."""
     span = WINDOW * 7 // 4
     latest = len(record.millivolts) - span
-    start = int(rng.integers(0, latest))
-    odd = record.frames[np.isin(record.classes, (SUPRA, VENTRICULAR))]
-    if len(odd) and rng.random() < 0.5:  # with an S or V beat, so that rare beats are seen often
-        start = int(np.clip(rng.choice(odd) - rng.integers(0, WINDOW), 0, latest))
+    start = rng.integers(0, latest)
+    if rng.random() < 0.4:  # near an S or V beat, or at most a span later than drawn
+        odd = record.frames[np.isin(record.classes, (SUPRA, VENTRICULAR))]
+        if len(odd):
+            start = np.clip(rng.choice(odd) - rng.integers(0, WINDOW), 0, start + span)
+    start = min(start, latest)
     first, last = np.searchsorted(record.frames, (start, start + span))
     if last - first < 2:
         return None
@@ -146,9 +141,8 @@ def training_window(record: Record, rng: np.random.Generator) -> tuple[np.ndarra
     new = retime(frames, classes, rng)
     # A complex keeps its shape from 0.12 s before the beat to 0.22 s after; the rest is stretched.
     margins = np.array([-0.12, 0.22]) * RATE_HZ
-    far = np.array([-WINDOW, span])  # before the first and after the last beat: as it was
-    source = np.sort(np.concatenate([(frames[:, None] + margins).ravel(), frames[[0, -1]] + far]))
-    places = np.sort(np.concatenate([(new[:, None] + margins).ravel(), new[[0, -1]] + far]))
+    places = np.concatenate([[new[0] - frames[0] - 99], (new[:, None] + margins).ravel()])
+    source = np.concatenate([[-99], (frames[:, None] + margins).ravel()])
     at = np.interp(np.arange(WINDOW), places, source)
     lead = record.millivolts[start : start + span]
     if rng.random() < 0.3:
@@ -172,16 +166,10 @@ Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def draw_batch(records: list[Record], size: int, rng: np.random.Generator) -> Batch:
-    """Varied windows from records drawn at random: inputs, weighted beat maps, labels.
-
-    A record of a rare kind is drawn more often: by one over the root of the records of its kind.
-    """
-    kinds = np.bincount([r.kind for r in records])
-    odds = np.array([kinds[r.kind] ** -0.5 for r in records])
-    odds /= odds.sum()
+    """Varied windows from records drawn at random: inputs, weighted beat maps, labels."""
     rows: list[tuple[np.ndarray, ...]] = []
     while len(rows) < size:
-        row = training_window(records[rng.choice(len(records), p=odds)], rng)
+        row = training_window(records[rng.integers(len(records))], rng)
         if row is not None:
             rows.append(row)
     x, beat_map, label = (np.array(column) for column in zip(*rows, strict=True))
