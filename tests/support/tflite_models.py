@@ -326,3 +326,10 @@ def averaging_model(*, bias: Sequence[float] = (0.0, 0.0, 0.0), **changes: Any) 
     scores = windows.reshape(len(windows), -1) @ weights.T + np.array(bias, "f4")
     tflite = linear(weights, np.array(bias, "f4"), input_shape=spec.input_shape)
     return holter_model(tflite, spec, windows, scores)
+
+
+def endless_model() -> bytes:
+    """A model that loads, and whose golden windows never end."""
+    spec = make_spec()
+    windows = make_windows(spec) - 300
+    return holter_model(endless_below_zero(), spec, windows, np.zeros((8, 3), "f4"))

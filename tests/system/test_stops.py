@@ -21,24 +21,11 @@ from holter.v1 import model_service_pb2, model_service_pb2_grpc
 from holter_device.windows import window_ends
 from holter_host import Classification, UnclassifiableReason
 from support.daemon import Daemon, holterd, run
-from support.tflite_models import (
-    averaging_model,
-    endless_below_zero,
-    holter_model,
-    make_spec,
-    make_windows,
-)
+from support.tflite_models import averaging_model, endless_model
 
 WINDOW = 3600
 
 pytestmark = pytest.mark.litert
-
-
-def _endless_model() -> bytes:
-    """A model whose golden windows never end."""
-    spec = make_spec()
-    windows = make_windows(spec) - 300
-    return holter_model(endless_below_zero(), spec, windows, np.zeros((8, 3), "f4"))
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -63,7 +50,7 @@ def _runs(pid: int) -> bool:
 
 async def test_a_stop_ends_a_deploy(tmp_path: Path) -> None:
     """SIGTERM in the middle of a deploy: its caller is told, no child stays, nothing is stored."""
-    model = _endless_model()
+    model = endless_model()
     request = model_service_pb2.DeployModelRequest(
         model=model, sha256=hashlib.sha256(model).hexdigest()
     )
@@ -90,7 +77,7 @@ async def test_a_killed_holterd_leaves_no_child(tmp_path: Path) -> None:
         holterd(tmp_path, "--simulate", "sinus") as daemon,
         holter_host.connect(daemon.address) as device,
     ):
-        deploying = asyncio.create_task(device.deploy(_endless_model()))
+        deploying = asyncio.create_task(device.deploy(endless_model()))
         children = await _children(daemon, "sampler", "classifier")
         daemon.process.kill()
         await daemon.process.wait()
@@ -166,6 +153,37 @@ async def test_windows_that_were_lost_are_restarted(tmp_path: Path) -> None:
     for window in lost:
         assert window.unclassifiable_reason is UnclassifiableReason.RESTARTED
         assert window.model_sha256 == deployed.model.sha256
+
+
+async def test_a_clean_stop_loses_no_window(tmp_path: Path) -> None:
+    """A source that waits for the model is stopped with every window of its frames classified."""
+    async with (
+        holterd(tmp_path, "--simulate", "sinus", "--speed", "max") as daemon,
+        holter_host.connect(daemon.address) as device,
+    ):
+        deployed = await device.deploy(averaging_model())
+        found: list[Classification] = []
+        stopping = None
+        async for event in device.classifications("live"):
+            if isinstance(event, Classification):
+                found.append(event)
+                stopping = stopping or asyncio.create_task(daemon.stop())
+        assert stopping is not None
+        assert await stopping == 0
+        assert found[0].last_sequence > deployed.swap_sequence
+        assert all(window.label for window in found)
+    async with (
+        holterd(tmp_path, "--simulate", "sinus") as daemon,
+        holter_host.connect(daemon.address) as device,
+    ):
+        last = found[-1]
+        start = holter_host.LogPosition(1, last.last_sequence)
+        async for event in device.classifications(start):
+            if isinstance(event, Classification):
+                assert event == last
+            if isinstance(event, holter_host.SessionStarted) and event.session.session_id == 2:
+                assert 0 < event.previous_next_sequence - last.last_sequence <= 40
+                break
 
 
 @pytest.mark.parametrize("word", ["serve", "config"])

@@ -66,6 +66,7 @@ class Core:
         self.started_ns = time.monotonic_ns()
         self._stopping = asyncio.Event()
         self._finished = False
+        self._feeding = asyncio.Lock()
 
     async def open(self) -> None:
         """Open the log, the source and the active model, and begin the session.
@@ -116,14 +117,17 @@ class Core:
             reason = EndReason.SOURCE_ENDED
             _log.info("the source is over after %d frames", self.pipeline.next_sequence)
         else:
-            reading.cancel()
-            await asyncio.wait({reading})
-            await self.deployer.close()
             reason = EndReason.STOPPING
+            await self.deployer.close()
         try:
-            await asyncio.wait_for(self.pipeline.drain(), DRAIN_SECONDS)
+            async with asyncio.timeout(DRAIN_SECONDS):
+                async with self._feeding:  # the frames that are logged have their windows
+                    reading.cancel()
+                await self.pipeline.drain()
         except TimeoutError:
             _log.warning("windows were still waiting for the model and are left to the next start")
+        reading.cancel()
+        await asyncio.wait({reading})
         self._finished = True
         self.log.finish(reason)
 
@@ -192,8 +196,10 @@ class Core:
             marked = detector.mark(tiles)
             if isinstance(self.clock, FollowingClock):
                 self.clock.advance_to(self.session.grid.time_ns(marked[-1].next_sequence))
-            self.log.append(marked)
-            await self.pipeline.feed(marked)
+            for tile in marked:
+                async with self._feeding:
+                    self.log.append([tile])
+                    await self.pipeline.feed([tile])
             if self._paced:
                 await self.log.backpressure()
 
