@@ -142,6 +142,13 @@ def test_a_plain_tflite_names_the_remedy() -> None:
             parse_bundle(data, Path("plain"))
 
 
+def test_a_saved_model_names_the_remedy(tmp_path: Path) -> None:
+    """The directory of a SavedModel is told from other directories, with the way to convert it."""
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(BadInputError, match=f"holter convert {tmp_path} -o"):
+        read_bundle(tmp_path)
+
+
 def test_something_else_is_not_a_model() -> None:
     """Bytes that do not begin like a .tflite are refused, archive or not."""
     with pytest.raises(BadInputError, match="not a TensorFlow Lite model"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,8 +181,15 @@ class TestFile:
         np.savez(tmp_path / "other.npz", counts=np.zeros(3))
         np.save(tmp_path / "array.npy", np.zeros(3))
         for name in [*cases, "other.npz", "array.npy", "missing.npz"]:
-            with pytest.raises(BadInputError, match=name):
+            with pytest.raises(BadInputError, match=name) as caught:
                 Capture.load(tmp_path / name)
+            assert not re.search("pickle|KeyError|archive", str(caught.value))
+
+    def test_it_is_shown_in_one_line(self) -> None:
+        """The repr of a capture of any length is one line that says how long it is."""
+        assert repr(_plain(5000)).startswith("<Capture of ")
+        assert "5000 frames" in repr(_plain(5000))
+        assert len(repr(_plain(5000))) < 200
 
     @pytest.mark.parametrize(
         "changes",

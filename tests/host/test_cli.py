@@ -167,7 +167,8 @@ class TestDeploy:
         assert lines[1].endswith(model.sha256)
         steps = [line.split()[0] for line in lines[2:7]]
         assert steps == ["digest", "load", "golden", "store", "swap"]
-        assert "max_abs_difference 3.1e-07" in lines[4]
+        assert "max abs difference 3.1e-07" in lines[4]
+        assert "_ns" not in done.out
         assert "frame 0 of session 2" in lines[7]
         assert holter("deploy", model.path).out.startswith("already active: ")
 
@@ -508,6 +509,18 @@ class TestProcess:
                 assert process.stderr.read() == ""
             assert process.returncode == 0
             assert fake.wait_until_idle()
+
+    @pytest.mark.parametrize("flags", [[], ["--json"]])
+    def test_a_full_disk_is_one_sentence(self, flags: list[str]) -> None:
+        """Where stdout cannot be written the command ends with 1 and says so in one sentence."""
+        with FakeDevice() as fake, Path("/dev/full").open("w") as full:
+            command = [*HOLTER, "status", "--device", fake.address, *flags]
+            done = subprocess.run(
+                command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 1
+        assert "Cannot write the output: No space left on device." in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
     def test_lines_come_at_once(self) -> None:
         """A line is there when its event is, not when a buffer is full."""

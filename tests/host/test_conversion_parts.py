@@ -124,7 +124,7 @@ class TestPlan:
             ((3600,), {}, "not a batch of one window"),
             ((None, 3600, 1), {"window": 3000}, "not windows of 3000 frames"),
             ((None, 3600, 2), {}, "name the channels with --channels"),
-            ((None, 3601), {"channels": ("A", "B")}, "not one window of 2 channel(s)"),
+            ((None, 3601), {"channels": ("A", "B")}, "not one window of 2 channels"),
             ((None, None, 7), {"window": 10}, "not windows of 10 frames"),
             (None, {}, "has no rank"),
             ((None, 9), {"input_shape": (1, 8)}, "input_shape is [1, 8], but the model takes"),
@@ -170,7 +170,7 @@ class TestPlan:
         """As many labels as scores, or a sentence with both numbers."""
         options = ConversionOptions(labels=("N", "V"))
         plan = plan_input((None, 50, 1), options)
-        with pytest.raises(BadInputError, match=r"gives 3 score\(s\), but 2 label\(s\)"):
+        with pytest.raises(BadInputError, match="N, V are 2, but the model gives 3 scores"):
             resolve_spec(options, plan, ENDS, np.zeros((8, 3), np.float32), "x")
 
 

@@ -220,3 +220,11 @@ class TestSession:
         assert (session.index(["A1", "A0"]), session.index([])) == ([1, 0], [0])
         with pytest.raises(LookupError, match="no channel 'A7'; the channels are A0, A1"):
             session.index(["A7"])
+
+
+def test_a_block_is_shown_in_one_line() -> None:
+    """The repr of a block of any length is one line that says which frames it holds."""
+    block = SampleBlock(make_session(), 10, 5_000, np.zeros((5000, 2), np.uint8))
+    assert repr(block) == (
+        "<SampleBlock: frames 10 to 5009 of A0, A1 in session 3, 0 with an electrode off, 0 late>"
+    )

@@ -109,6 +109,10 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
             a part is damaged or does not fit the others.
     """
     source = Path(path)
+    if (source / "saved_model.pb").exists():
+        raise BadInputError(
+            f"{source} is a SavedModel; convert it first: holter convert {source} -o OUT.tflite"
+        )
     try:
         data = source.read_bytes()
     except OSError as error:

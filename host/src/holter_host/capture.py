@@ -36,7 +36,7 @@ _CHANNEL_KEYS: Final = ("volts_per_count", "offset_volts", "gain", "baseline_vol
 Progress = Callable[[int, int], None]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Capture:
     """Consecutive frames of one session.
 
@@ -58,6 +58,15 @@ class Capture:
 
     def __len__(self) -> int:
         return len(self.valid)
+
+    def __repr__(self) -> str:
+        names = ", ".join(channel.name for channel in self.session.channels)
+        return (
+            f"<Capture of {self.seconds:g} s: {len(self)} frames of {names} at "
+            f"{self.session.rate_hz:g} Hz from sequence {self.first_sequence} of session "
+            f"{self.session.session_id}, {(~self.valid).sum()} missing, "
+            f"{self.lead_off.sum()} with an electrode off>"
+        )
 
     @property
     def seconds(self) -> float:
@@ -114,9 +123,10 @@ class Capture:
         except OSError as error:
             raise BadInputError(f"Cannot read {path}: {error.strerror or error}.") from error
         except Exception as error:  # a damaged archive raises a dozen types, none documented
-            reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            # Only our own ValueErrors are words for people; NumPy's speak of pickles.
+            reason = f" ({error})" if isinstance(error, _PartError) else ""
             raise BadInputError(
-                f"{path} is not a capture of Holter's ({reason}); make one with: "
+                f"{path} is not a capture of Holter's{reason}; make one with: "
                 "holter capture -o ecg.npz"
             ) from error
 
@@ -232,18 +242,24 @@ def frame_count(seconds: float, rate_hz: float) -> int:
     return round(frames)
 
 
+class _PartError(ValueError):
+    """Error raised when a part of a file is not what a capture has; its words are for people."""
+
+
 def _from_arrays(arrays: Mapping[str, Any]) -> Capture:
+    if "format" not in arrays:
+        raise _PartError("it has no format")
     if str(arrays["format"]) != FORMAT:
-        raise ValueError(f"its format is {str(arrays['format'])!r}, not {FORMAT!r}")
+        raise _PartError(f"its format is {str(arrays['format'])!r}, not {FORMAT!r}")
     counts = arrays["counts"]
     names = [str(name) for name in arrays["channel_name"]]
     maps = zip(*(arrays[key].tolist() for key in _CHANNEL_KEYS), strict=True)
     channels = tuple(types.Channel(n, *values) for n, values in zip(names, maps, strict=True))
     if counts.dtype not in (np.uint8, np.int16) or counts.shape[1:] != (len(channels),):
-        raise ValueError(f"its counts are {counts.dtype} of shape {list(counts.shape)}")
+        raise _PartError(f"its counts are {counts.dtype} of shape {list(counts.shape)}")
     masks = [arrays[key] for key in ("valid", "lead_off")]
     if any(mask.dtype != np.bool_ or mask.shape != counts.shape[:1] for mask in masks):
-        raise ValueError("a mask does not fit its counts")
+        raise _PartError("a mask does not fit its counts")
     session = types.Session(
         session_id=int(arrays["session_id"]),
         log_id=str(arrays["log_id"]),

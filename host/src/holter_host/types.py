@@ -142,7 +142,7 @@ class LeadOffRun:
     frame_count: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SampleBlock:
     """A run of frames without a gap. Where one block ends and the next begins means nothing.
 
@@ -161,6 +161,14 @@ class SampleBlock:
     counts: Counts
     lead_off_runs: tuple[LeadOffRun, ...] = ()
     late_count: int = 0
+
+    def __repr__(self) -> str:
+        names = ", ".join(channel.name for channel in self.session.channels)
+        off = sum(run.frame_count for run in self.lead_off_runs)
+        return (
+            f"<SampleBlock: frames {self.first_sequence} to {self.next_sequence - 1} of {names} "
+            f"in session {self.session_id}, {off} with an electrode off, {self.late_count} late>"
+        )
 
     @property
     def session_id(self) -> int:

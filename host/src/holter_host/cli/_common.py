@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from holter_host import HolterError
+
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -21,6 +23,10 @@ NOTHING: Final = 5
 
 class StdoutClosedError(Exception):
     """Error raised when the reader of stdout is gone; it has what it wanted."""
+
+
+class StdoutFailedError(HolterError):
+    """Error raised when stdout takes no more, as a file on a full disk."""
 
 
 def device_option(command: F) -> F:
@@ -52,14 +58,17 @@ def emit(line: str) -> None:
 
     Raises:
         StdoutClosedError: nobody reads any more.
+        StdoutFailedError: it cannot be written.
     """
     try:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
-    except BrokenPipeError as error:
+    except OSError as error:
         # What is still in the buffer would fail again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise StdoutClosedError from error
+        if isinstance(error, BrokenPipeError):
+            raise StdoutClosedError from error
+        raise StdoutFailedError(f"Cannot write the output: {error.strerror}.") from error
 
 
 def emit_json(value: Any) -> None:

@@ -12,6 +12,7 @@ import click
 from holter.spec import LAYOUTS, SCORE_KINDS, UNITS
 from holter_host.bundle import Bundle, read_bundle
 from holter_host.cli._common import emit, emit_json, json_option
+from holter_host.cli._output import amount
 from holter_host.conversion import (
     NORMALIZATIONS,
     ConversionOptions,
@@ -145,7 +146,7 @@ def _show(bundle: Bundle, as_json: bool, ops: bool = False) -> None:
     for key, text in _lines(bundle):
         emit(f"  {key:<9} {text}")
     for op in bundle.report.get("ops", []) if ops else []:
-        emit(f"    {op['name']:<32} version {op['version']:<3} {op['count']} times")
+        emit(f"    {op['name']:<32} version {op['version']:<3} {amount(op['count'], 'time')}")
 
 
 def _described(bundle: Bundle) -> dict[str, Any]:
@@ -173,8 +174,8 @@ def _lines(bundle: Bundle) -> list[tuple[str, str]]:
         ),
         (
             "input",
-            f"{spec.channel_count} channel(s){names} in {spec.unit}, {list(spec.input_shape)}; "
-            f"normalised in the graph: {report.get('normalize', 'none')}",
+            f"{amount(spec.channel_count, 'channel')}{names} in {spec.unit}, "
+            f"{list(spec.input_shape)}{_normalized(report)}",
         ),
         ("scores", f"{', '.join(spec.labels)} ({spec.score_kind})"),
         ("size", f"{len(bundle.data):,} bytes, {bundle.tflite_size:,} without the archive"),
@@ -182,6 +183,12 @@ def _lines(bundle: Bundle) -> list[tuple[str, str]]:
         ("proven", _proven_line(bundle)),
         ("latency", f"{report.get('latency_ms', '?')} ms a window where it was made, one thread"),
     ]
+
+
+def _normalized(report: Any) -> str:
+    if report.get("route") == "bundle":  # what a .tflite of someone else's does inside is not known
+        return ""
+    return f"; normalised in the graph: {report.get('normalize', 'none')}"
 
 
 def _ops_line(report: Any) -> str:

@@ -18,7 +18,7 @@ from holter_host.cli._common import (
     run_async,
     working,
 )
-from holter_host.cli._output import gate_lines, model_name, plain, size, table
+from holter_host.cli._output import gate_lines, model_name, plain, size, state, table
 
 
 @click.command
@@ -123,7 +123,7 @@ def _row(model: StoredModel) -> tuple[str, ...]:
     stored = f"{model.store_time.astimezone():%Y-%m-%d %H:%M}" if model.store_time else "-"
     return (
         model.sha256[:12],
-        model.state.value.lower(),
+        state(model.state),
         model_name(model),
         f"{spec.window_frame_count} frames at {spec.rate_hz:g} Hz",
         ",".join(spec.labels),

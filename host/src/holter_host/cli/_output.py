@@ -136,9 +136,26 @@ def gate_lines(report: GateReport) -> list[str]:
     """The steps of the gate, each with its time and what it found."""
     lines = []
     for step in report.steps:
-        facts = ", ".join(f"{key} {value}" for key, value in step.facts.items())
+        facts = ", ".join(_fact(key, value) for key, value in step.facts.items())
         lines.append(f"  {step.name:<8}{step.elapsed_nanos / 1e6:>9.1f} ms  {facts}".rstrip())
     return lines
+
+
+def _fact(name: str, value: str) -> str:
+    """A fact of the gate, its name as words and its time in ms."""
+    if name.endswith("_ns") and value.isdecimal():
+        return f"{name.removesuffix('_ns')} {int(value) / 1e6:.1f} ms"
+    return f"{name.replace('_', ' ')} {value}"
+
+
+def amount(number: int, noun: str) -> str:
+    """A number of things, e.g. "1 channel", "2 channels"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def state(value: enum.Enum) -> str:
+    """A state as words, e.g. "no model"."""
+    return str(value.value).lower().replace("_", " ")
 
 
 def table(rows: Iterable[Sequence[str]]) -> list[str]:

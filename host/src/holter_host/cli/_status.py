@@ -6,7 +6,7 @@ import click
 
 from holter_host import DeviceStatus, connect
 from holter_host.cli._common import device_option, emit, emit_json, json_option, run_async
-from holter_host.cli._output import model_name, plain, table
+from holter_host.cli._output import model_name, plain, state, table
 
 
 @click.command
@@ -39,13 +39,13 @@ def _rows(status: DeviceStatus) -> list[tuple[str, str]]:
         ("device", f"{status.hostname}, holterd {status.version}, up {_span(status.uptime_nanos)}"),
         ("source", f"{status.source.description}{_speed(status.source.speed)}"),
         ("session", f"{session.session_id}: {session.rate_hz:g} Hz, {names}"),
-        ("sampler", f"{status.sampler_state.value.lower()}{_after(status.sampler_error)}"),
+        ("sampler", f"{state(status.sampler_state)}{_after(status.sampler_error)}"),
         ("frames", _frames(status)),
         ("lateness", _lateness(status)),
         ("model", f"{model_name(model)} ({model.sha256[:12]})" if model else "none"),
         (
             "classifier",
-            f"{status.classifier_state.value.lower()}{_after(status.classifier_error)}",
+            f"{state(status.classifier_state)}{_after(status.classifier_error)}",
         ),
     ]
     if status.runtime is not None:

@@ -51,6 +51,10 @@ def watch(
     list of whole numbers, frame by frame and in each frame channel by channel: frame_count times
     channel_count of them. With both flags the two streams are merged, each in its own order.
 
+    Without --json, times are of this computer's time zone. A line of a classification is the time
+    of the window's last frame, the class, its score and the window; a line of samples is the time
+    of the first frame, the frames, and each channel's least and greatest count.
+
     Exit code 5 says that nothing came: no block, no gap, no classification.
 
     \b

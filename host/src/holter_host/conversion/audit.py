@@ -63,7 +63,7 @@ class Audit:
             )
         if self.uninitialised:
             raise ConversionError(
-                f"{len(self.uninitialised)} variable(s) have no value in the .tflite: TensorFlow's "
+                f"Variables ({len(self.uninitialised)}) have no value in the .tflite: TensorFlow's "
                 "converter loses the weights of a Keras 3 model that tf.saved_model.save wrote; "
                 "convert the SavedModel with holter convert."
             )

@@ -65,13 +65,13 @@ def plan_input(shape: Shape | None, options: ConversionOptions) -> InputPlan:
         window, rest = divmod(math.prod(fixed), channel_count)
         if rest or (channel_count == 1 and sum(size > 1 for size in fixed) > 1):
             raise BadInputError(
-                f"The model takes {list(fixed)}, which is not one window of {channel_count} "
-                "channel(s); name the channels with --channels or give --window."
+                f"The model takes {list(fixed)}, which is not one window of "
+                f"{_channels(channel_count)}; name the channels with --channels or give --window."
             )
     if window * channel_count != math.prod(fixed):
         raise BadInputError(
-            f"The model takes {list(fixed)}, not windows of {window} frames of {channel_count} "
-            "channel(s); correct --window or --channels."
+            f"The model takes {list(fixed)}, not windows of {window} frames of "
+            f"{_channels(channel_count)}; correct --window or --channels."
         )
     layout = options.layout or _layout(fixed, window, channel_count)
     return InputPlan(shape=fixed, window=window, channel_count=channel_count, layout=layout)
@@ -100,8 +100,8 @@ def resolve_spec(
     labels = options.labels or tuple(f"class_{index}" for index in range(count))
     if len(labels) != count:
         raise BadInputError(
-            f"The model gives {count} score(s), but {len(labels)} label(s) are named: "
-            f"{', '.join(labels)}; name {count} with --labels."
+            f"The labels {', '.join(labels)} are {len(labels)}, but the model gives {count} "
+            f"{'score' if count == 1 else 'scores'}; name as many with --labels."
         )
     is_probability = bool((scores >= -1e-6).all() and (scores <= 1 + 1e-6).all())
     values: dict[str, Any] = {
@@ -240,3 +240,7 @@ def _shown(shape: Shape | None) -> str:
     if shape is None:
         return "any rank"
     return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel" if count == 1 else f"{count} channels"
