@@ -379,6 +379,11 @@ class TestProcess:
         with pytest.raises(ClassifierUnavailableError, match=r"pip install 'holter-device\[tflite"):
             await start_process(runtime="tflite")
 
+    async def test_a_launcher_that_is_not_there(self, start_process: StartProcess) -> None:
+        """What the system does not start is unavailable, in one sentence that names it."""
+        with pytest.raises(ClassifierUnavailableError, match="does not start: /nowhere/run: No "):
+            await start_process(launcher=("/nowhere/run",))
+
     async def test_too_little_memory_to_start(self, start_process: StartProcess) -> None:
         """A process that cannot even start in its memory says that it ended."""
         with pytest.raises(ClassifierUnavailableError, match="does not start"):

@@ -20,7 +20,7 @@ from holter_device import sampler as sampler_module
 from holter_device.adc import make_adc
 from holter_device.clock import make_clock
 from holter_device.config import Config
-from holter_device.errors import BusMissingError, RecordError, SourceError
+from holter_device.errors import BusMissingError, DeviceError, RecordError, SourceError
 from holter_device.grid import GapCause, Grid
 from holter_device.sampler import ProcessSampler, SamplerState, child_clock
 from holter_device.samples import SampleFormat
@@ -146,6 +146,12 @@ class TestErrors:
         """A launcher that fails is a SourceError, not a hang."""
         sampler = _sampler(Config(simulate="sinus", child_launcher=("false",)))
         with pytest.raises(SourceError, match="ended with status 1 before the source was ready"):
+            await sampler.open()
+
+    async def test_a_launcher_that_is_not_there(self) -> None:
+        """A launcher that the system does not find is named in one sentence."""
+        sampler = _sampler(Config(simulate="sinus", child_launcher=("/nowhere/run",)))
+        with pytest.raises(DeviceError, match="sampler process does not start: /nowhere/run: No "):
             await sampler.open()
 
 

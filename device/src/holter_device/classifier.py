@@ -29,7 +29,7 @@ from .errors import (
     WindowSizeMismatchError,
 )
 from .link import Answer, Link
-from .process import ChildEndedError
+from .process import ChildEndedError, ChildStartError
 from .runtime import RuntimeInfo
 from .runtime.fit import DeviceFit
 
@@ -237,7 +237,11 @@ class ProcessClassifier:
             "memory_bytes": self._settings.memory_bytes,
         }
         launcher = self._settings.launcher
-        link = self._link = await Link.start("classifier", json.dumps(arguments), launcher=launcher)
+        try:
+            link = await Link.start("classifier", json.dumps(arguments), launcher=launcher)
+        except ChildStartError as error:
+            raise ClassifierUnavailableError(str(error), **error.facts) from error
+        self._link = link
         try:
             if self._closed:
                 raise ClassifierUnavailableError("the classifier has been closed")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from .children import FRAME, MAX_PAYLOAD
-from .process import ChildEndedError, command, ending
+from .process import ChildEndedError, ChildStartError, command, ending
 
 Answer = tuple[int, bytes]
 
@@ -49,10 +49,17 @@ class Link(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(cls, name: str, *arguments: str, launcher: Sequence[str] = ()) -> Link:
-        """Start `holter_device.children.<name>` with these arguments after the parent's pid."""
-        _, link = await asyncio.get_running_loop().subprocess_exec(
-            lambda: cls(name), *command(name, *arguments, launcher=launcher)
-        )
+        """Start `holter_device.children.<name>` with these arguments after the parent's pid.
+
+        Raises:
+            ChildStartError: the system does not let it.
+        """
+        loop = asyncio.get_running_loop()
+        words = command(name, *arguments, launcher=launcher)
+        try:
+            _, link = await loop.subprocess_exec(lambda: cls(name), *words)
+        except OSError as error:
+            raise ChildStartError(name, words, error) from error
         return link
 
     @property

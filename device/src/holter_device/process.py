@@ -32,7 +32,10 @@ class ChildEndedError(DeviceError):
 
 
 class ChildStartError(DeviceError):
-    """Error raised when a child cannot be started."""
+    """Error raised when the system does not start a child: no such launcher, or no memory."""
+
+    def __init__(self, name: str, words: Sequence[str], error: OSError) -> None:
+        super().__init__(f"the {name} process does not start: {words[0]}: {error.strerror}")
 
 
 class Child:
@@ -53,7 +56,7 @@ class Child:
         """Start `holter_device.children.<name>` with these arguments after the parent's pid.
 
         Raises:
-            ChildStartError: the system does not let it: no such launcher, or no memory.
+            ChildStartError: the system does not let it.
         """
         words = command(name, *arguments, launcher=launcher)
         try:
@@ -64,9 +67,7 @@ class Child:
                 limit=2**18,
             )
         except OSError as error:
-            raise ChildStartError(
-                f"the {name} process does not start: {words[0]}: {error.strerror}"
-            ) from error
+            raise ChildStartError(name, words, error) from error
         return cls(name, process)
 
     @property
