@@ -181,7 +181,6 @@ def _lines(bundle: Bundle) -> list[tuple[str, str]]:
         ("size", f"{len(bundle.data):,} bytes, {bundle.tflite_size:,} without the archive"),
         ("ops", _ops_line(report)),
         ("proven", _proven_line(bundle)),
-        ("latency", f"{report.get('latency_ms', '?')} ms a window where it was made, one thread"),
     ]
 
 

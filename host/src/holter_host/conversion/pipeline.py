@@ -186,7 +186,6 @@ def _save(
         "min_runtime_version": checked.audit.min_runtime_version,
         "fidelity": fidelity and dataclasses.asdict(fidelity),
         "tflite_bytes": len(checked.tflite),
-        "latency_ms": round(model.latency_ms(golden.windows, plan), 3),
     }
     write_bundle(checked.tflite, spec, golden, report, job.output)
 

@@ -12,7 +12,9 @@ report.json, version 1:
     min_runtime_version   the converter's own note, a hint only; "" where it made none
     fidelity              `Fidelity` over the golden windows; null where nothing was proven
     tflite_bytes          size without the archive
-    latency_ms            median of one window, one thread, on the machine that converted
+
+It holds nothing that differs from run to run, such as a time: the same SavedModel gives the same
+file, and so keeps its name.
 """
 
 from __future__ import annotations

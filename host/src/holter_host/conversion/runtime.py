@@ -6,8 +6,6 @@ Imports ai-edge-litert, so only the conversion child imports this module.
 from __future__ import annotations
 
 import importlib.metadata
-import statistics
-import time
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +16,6 @@ from holter_host.conversion.options import DEFAULT_SIGNATURE, ConversionOptions
 from holter_host.conversion.resolve import Ends, InputPlan, Shape, as_scores, choose, one_input
 from holter_host.errors import BadInputError, ConversionError
 
-_TIMED_RUNS: Final = 25
 _OWNER: Final = "The .tflite"
 
 
@@ -95,16 +92,6 @@ class TfliteModel:
                 "state from window to window or draws random numbers; export it without."
             )
         return np.stack(first)
-
-    def latency_ms(self, windows: npt.NDArray[np.float32], plan: InputPlan) -> float:
-        """Median wall time of one window on this machine, one thread, in milliseconds."""
-        times = []
-        for index in range(_TIMED_RUNS):
-            value = plan.feed(windows[index % len(windows)])
-            begin = time.perf_counter()
-            self._run(value)
-            times.append(time.perf_counter() - begin)
-        return statistics.median(times) * 1000
 
     def _run(self, value: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         try:
