@@ -282,6 +282,19 @@ async def test_an_address_in_use_is_refused(tmp_path: Path) -> None:
     assert address in err
 
 
+async def test_several_addresses_are_served(tmp_path: Path) -> None:
+    """Each address of --listen is served, and printed on a line of its own, in order."""
+    path = tmp_path / "holter.sock"
+    listen = f"localhost:0,unix:{path}"
+    async with holterd(tmp_path, "--simulate", "sinus", "--listen", listen) as daemon:
+        assert daemon.process.stdout is not None
+        second = (await daemon.process.stdout.readline()).decode().split()
+        assert second == ["listening", f"unix:{path}"]
+        for address in (daemon.address, f"unix:{path}"):
+            async with holter_host.connect(address) as device:
+                assert (await device.status()).session.session_id == 1
+
+
 async def test_a_unix_socket_is_served(tmp_path: Path) -> None:
     """holterd serves a Unix socket."""
     path = tmp_path / "holter.sock"

@@ -38,7 +38,7 @@ class Config:
     """The settings, checked."""
 
     listen: tuple[str, ...] = _setting(
-        ("127.0.0.1:50051",), "address to serve: HOST:PORT or unix:PATH; may be several", "ADDRESS"
+        ("127.0.0.1:50051",), "addresses to serve: HOST:PORT or unix:PATH, with commas between", "ADDRESS"
     )
     insecure: bool = _setting(False, "serve addresses other than loopback, without encryption")
     data_dir: str = _setting("", "directory of the log and the models", "DIR")
