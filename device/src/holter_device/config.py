@@ -27,6 +27,13 @@ INPUTS = ("A0", "A1", "A2", "A3")
 RUNTIMES = ("auto", "litert", "tflite")
 SPEED_MAX = 0.0
 MAX_RATE_HZ = 4000.0
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a list of texts",
+}
 
 
 def _setting(default: Any, text: str, metavar: str = "") -> Any:
@@ -38,10 +45,15 @@ class Config:
     """The settings, checked."""
 
     listen: tuple[str, ...] = _setting(
-        ("127.0.0.1:50051",), "addresses to serve: HOST:PORT or unix:PATH, with commas between", "ADDRESS"
+        ("127.0.0.1:50051",), "addresses to serve, HOST:PORT or unix:PATH, with commas", "ADDRESS"
     )
     insecure: bool = _setting(False, "serve addresses other than loopback, without encryption")
-    data_dir: str = _setting("", "directory of the log and the models", "DIR")
+    data_dir: str = _setting(
+        "",
+        "directory of the log and the models; else the state directory that systemd gives, else "
+        "~/.local/state/holter",
+        "DIR",
+    )
     retention_hours: float = _setting(168.0, "how long the log keeps what it has", "HOURS")
     commit_interval: float = _setting(
         1.0, "seconds between two writes of the log: what a power cut may lose", "SECONDS"
@@ -92,6 +104,9 @@ class Config:
         inputs = bool(self.inputs) and set(self.inputs) <= set(INPUTS)
         inputs = inputs and len(set(self.inputs)) == len(self.inputs)
         _require(inputs, "inputs", ",".join(self.inputs), "some of A0,A1,A2,A3, each once")
+        leads = self.replay_leads
+        alone = len(set(leads)) == len(leads)
+        _require(alone, "replay_leads", ",".join(leads), "names of leads, each once")
         _require(0 < self.rate <= MAX_RATE_HZ, "rate", self.rate, f"above 0, to {MAX_RATE_HZ:g}")
         _require(1 <= self.oversampling <= 16, "oversampling", self.oversampling, "1 to 16")
         for key in ("reference_volts", "gain", "retention_hours", "commit_interval"):
@@ -154,18 +169,17 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> Config:
         ConfigError: as the module says.
     """
     values = _read(path) if path else {}
-    where = f"{path}: " if path else ""
     fields = {field.name: field for field in dataclasses.fields(Config)}
     for key in values:
         if key not in fields:
-            raise ConfigError(f"{where}unknown key {key!r}; the keys are {', '.join(fields)}")
+            raise ConfigError(f"{path}: unknown key {key!r}; the keys are {', '.join(fields)}")
+    given = values | flags
     try:
-        return Config(
-            **{k: _typed(fields[k], v) for k, v in values.items()}
-            | {k: _typed(fields[k], v) for k, v in flags.items()}
-        )
+        return Config(**{key: _typed(fields[key], value) for key, value in given.items()})
     except ConfigError as error:
-        raise ConfigError(f"{where}{error}", **error.facts) from error
+        if not values or error.facts.get("key") in flags:
+            raise  # the file is not to blame
+        raise ConfigError(f"{path}: {error}", **error.facts) from error
 
 
 def example() -> str:
@@ -210,8 +224,8 @@ def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
             return float(value) if isinstance(value, str) else _same(float, value)
         return str(value) if field.name == "speed" else _same(str, value)
     except (ValueError, TypeError, KeyError) as error:
-        kind = "list of texts" if isinstance(default, tuple) else type(default).__name__
-        raise ConfigError(f"{field.name} is {value!r}, not a {kind}", key=field.name) from error
+        kind = _KINDS[type(default)]
+        raise ConfigError(f"{field.name} is {value!r}, not {kind}", key=field.name) from error
 
 
 def _texts(values: Any) -> tuple[str, ...]:
