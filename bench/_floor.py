@@ -1,0 +1,104 @@
+"""The floors: the least that anyone would write by hand on bare grpc.aio, as a server of its own.
+
+    python bench/_floor.py replay MESSAGES       sends recorded messages as fast as it can
+    python bench/_floor.py pace MESSAGES         sends the first of them at a rate
+    python bench/_floor.py classify MODEL        classifies at the pace of a grid
+
+It prints its address first. A request is a JSON object; what comes back are raw bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+METHOD = "/floor.Floor/Stream"
+
+Stream = Callable[[bytes, Any], Coroutine[Any, Any, None]]
+
+
+def replay(path: Path) -> Stream:
+    """Send the messages of a file, a pickled list of bytes; the request says nothing."""
+    messages: list[bytes] = pickle.loads(path.read_bytes())
+
+    async def stream(request: bytes, context: Any) -> None:
+        for message in messages:
+            await context.write(message)
+
+    return stream
+
+
+def pace(path: Path) -> Stream:
+    """Send the first message of such a file at each multiple of period_seconds of the request.
+
+    So all streams send at once, as they do where one sampler feeds them.
+    """
+    message: bytes = pickle.loads(path.read_bytes())[0]
+
+    async def stream(request: bytes, context: Any) -> None:
+        loop = asyncio.get_running_loop()
+        period = json.loads(request)["period_seconds"]
+        due = loop.time() // period * period
+        while True:
+            due += period
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            await context.write(message)
+
+    return stream
+
+
+def classify(path: Path) -> Stream:
+    """Wake up at each flush of a grid, run the model on each window that ended, tell its time.
+
+    The request has start_ns and rate_hz (the grid), flush, window and hop (frames), and count. A
+    message is the grid time of a window's last frame (CLOCK_MONOTONIC, ns, 8 bytes), then the
+    scores. All is done in the event loop's thread: no pipe, no log, no second process.
+    """
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=path.read_bytes(), num_threads=1)
+    runner = interpreter.get_signature_runner()
+    name, detail = next(iter(runner.get_input_details().items()))
+    values = np.random.default_rng(0).normal(size=detail["shape"]).astype(np.float32)
+
+    async def stream(request: bytes, context: Any) -> None:
+        grid = json.loads(request)
+        period_ns = 1e9 / grid["rate_hz"]
+        end, flushed, sent = grid["window"], 0, 0
+        while sent < grid["count"]:
+            flushed += grid["flush"]
+            due_ns = grid["start_ns"] + round((flushed - 1) * period_ns)
+            await asyncio.sleep(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
+            while end <= flushed and sent < grid["count"]:
+                interpreter.reset_all_variables()
+                (scores,) = runner(**{name: values}).values()
+                last_ns = grid["start_ns"] + round((end - 1) * period_ns)
+                await context.write(last_ns.to_bytes(8, "little") + scores.tobytes())
+                end, sent = end + grid["hop"], sent + 1
+
+    return stream
+
+
+async def serve(stream: Stream) -> None:
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    handlers = {METHOD.rpartition("/")[2]: grpc.unary_stream_rpc_method_handler(stream)}
+    service = METHOD.split("/")[1]
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"127.0.0.1:{port}", flush=True)
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    kind, file = sys.argv[1:]
+    asyncio.run(serve({"replay": replay, "pace": pace, "classify": classify}[kind](Path(file))))
