@@ -7,6 +7,7 @@ second index would write half as much again to the card.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sqlite3
 import struct
@@ -245,6 +246,12 @@ def encode_window(
     )
 
 
+@functools.lru_cache(maxsize=64)
+def _labels(text: str) -> tuple[str, ...]:
+    """A model's labels; a page of windows has the same ones thousands of times."""
+    return tuple(json.loads(text))
+
+
 def decode_window(
     key: int,
     frame_count: int,
@@ -263,7 +270,7 @@ def decode_window(
         first_sequence=last - frame_count + 1,
         last_sequence=last,
         model_sha256=sha256,
-        labels=tuple(json.loads(labels)),
+        labels=_labels(labels),
         scores=struct.unpack(f"<{len(scores) // 8}d", scores),
         reason=UnclassifiableReason(reason) if reason else None,
         inference_ns=inference_ns,

@@ -80,7 +80,8 @@ class Tail:
         if left < 0:
             frame_count = max(1, max_bytes // self.session.frame_size)
             return [cut(first, sequence, sequence + frame_count)]
-        for item in itertools.islice(self._frames, index + 1, None):
+        for place in range(index + 1, len(self._frames)):  # islice would walk to there
+            item = self._frames[place]
             left -= _byte_count(item)
             if left < 0:
                 break

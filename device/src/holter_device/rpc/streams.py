@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -24,37 +24,35 @@ async def serve(
     response: Callable[..., Any],
     context: grpc.aio.ServicerContext[Any, Any],
 ) -> None:
-    """Write what a cursor gives until its end.
+    """Write what a cursor gives until its end, and a heartbeat once a second.
 
     Each write is awaited, so that a slow reader's only buffer is gRPC's own.
     """
-    session = core.session
-    async for item in _follow(cursor, core):
-        if isinstance(item, Session):
-            session = item
-        await context.write(response(**_event(item, session)))
-        if isinstance(item, End):
-            return
-
-
-async def _follow(cursor: Cursor, core: Core) -> AsyncIterator[CursorItem | stream_pb.Heartbeat]:
-    """Yield the log's items as they come, and a heartbeat once a second."""
     loop = asyncio.get_running_loop()
+    session = core.session
     beat = loop.time() + HEARTBEAT_SECONDS
     while True:
         for item in await cursor.next(timeout=max(0.0, beat - loop.time())):
-            yield item
+            if isinstance(item, Session):
+                session = item
+            await context.write(response(**_event(item, session)))
+            if isinstance(item, End):
+                return
         if loop.time() >= beat:
-            yield stream_pb.Heartbeat(
-                session_id=cursor.position.session_id,
-                next_sequence=cursor.position.next_sequence,
-                utc=convert.utc_to_pb(core.clock.utc()),
-                quality=convert.quality_to_pb(core.sampler.quality),
-            )
+            await context.write(response(heartbeat=_heartbeat(cursor, core)))
             beat = loop.time() + HEARTBEAT_SECONDS
 
 
-def _event(item: CursorItem | stream_pb.Heartbeat, session: Session) -> dict[str, Any]:
+def _heartbeat(cursor: Cursor, core: Core) -> stream_pb.Heartbeat:
+    return stream_pb.Heartbeat(
+        session_id=cursor.position.session_id,
+        next_sequence=cursor.position.next_sequence,
+        utc=convert.utc_to_pb(core.clock.utc()),
+        quality=convert.quality_to_pb(core.sampler.quality),
+    )
+
+
+def _event(item: CursorItem, session: Session) -> dict[str, Any]:
     """The one field of a response that holds an item; both streams name them alike."""
     if isinstance(item, Block):
         return {"sample_block": convert.block_to_pb(item, session)}
@@ -66,6 +64,4 @@ def _event(item: CursorItem | stream_pb.Heartbeat, session: Session) -> dict[str
         return {"session_started": convert.session_started_to_pb(item)}
     if isinstance(item, End):
         return {"end": convert.end_to_pb(item)}
-    if isinstance(item, stream_pb.Heartbeat):
-        return {"heartbeat": item}
     return {"model_changed": convert.model_change_to_pb(item)}
