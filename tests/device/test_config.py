@@ -36,8 +36,9 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path)
         ({"inputs": ""}, "inputs is ''"),
         ({"rate": "0"}, "rate is 0"),
         ({"rate": "nan"}, "rate is nan"),
-        ({"rate": "fast"}, "rate is 'fast', not a float"),
+        ({"rate": "fast"}, "rate is 'fast', not a number"),
         ({"rate": "5000"}, "above 0, to 4000"),
+        ({"replay": "208", "replay_leads": "V1,V1"}, "replay_leads is 'V1,V1'"),
         ({"oversampling": "17"}, "oversampling is 17; it must be 1 to 16"),
         ({"address": "0x50"}, "0x48 to 0x4f"),
         ({"bus": "-1"}, "bus is -1"),
@@ -64,8 +65,8 @@ def test_what_is_out_of_range_is_one_sentence(flags: dict[str, Any], words: str)
         ("ratte = 360\n", "unknown key 'ratte'; the keys are listen,"),
         ('rate = "360"\nbus = true\n', "not a"),
         ("rate = \n", "is not TOML"),
-        ("bus = 1.5\n", "bus is 1.5, not a int"),
-        ("loop = 1\n", "not a bool"),
+        ("bus = 1.5\n", "bus is 1.5, not a whole number"),
+        ("loop = 1\n", "loop is 1, not true or false"),
         ('inputs = "A9"\n', "inputs is 'A9'"),
     ],
 )
@@ -76,6 +77,13 @@ def test_a_wrong_file_is_one_sentence_that_names_it(text: str, words: str, tmp_p
         load_config(path, {})
     assert words in str(raised.value)
     assert "holterd.toml" in str(raised.value) or "not a" in words
+
+
+def test_a_file_is_not_blamed_for_a_flag(tmp_path: Path) -> None:
+    """A flag that is wrong is not said to be in the file."""
+    with pytest.raises(ConfigError) as raised:
+        load_config(_file(tmp_path, "rate = 250\n"), {"rate": "0"})
+    assert str(raised.value).startswith("rate is 0")
 
 
 def test_a_file_that_is_missing_is_one_sentence(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -221,11 +223,12 @@ async def test_one_data_directory_one_holterd(tmp_path: Path) -> None:
         (["--simulate", "sinus", "--replay", "x"], 2, "exclude"),
         (["--simulate", "sinus", "--rate", "0"], 2, "rate"),
         (["--inputs", "A0,A9"], 2, "inputs"),
+        (["--bogus"], 2, "--bogus"),
         (["--config", "/nowhere/holterd.toml"], 2, "/nowhere/holterd.toml"),
         (["--replay", "/nowhere/100"], 1, "/nowhere/100"),
         (["--bus", "77"], 1, "/dev/i2c-77"),
-        (["--simulate", "sinus", "--listen", "0.0.0.0:0"], 1, "--insecure"),
-        (["--simulate", "sinus", "--listen", "nonsense"], 1, "HOST:PORT"),
+        (["--simulate", "sinus", "--listen", "0.0.0.0:0"], 2, "--insecure"),
+        (["--simulate", "sinus", "--listen", "nonsense"], 2, "HOST:PORT"),
         (["--simulate", "sinus", "--listen", "unix:/nowhere/holter.sock"], 1, "/nowhere"),
         (["--simulate", "sinus", "--seed", "-1"], 2, "seed"),
         (["--simulate", "sinus", "--child-launcher", "/nowhere/run"], 1, "/nowhere/run"),
@@ -279,7 +282,17 @@ async def test_an_address_in_use_is_refused(tmp_path: Path) -> None:
         flags = ("--simulate", "sinus", "--listen", address, "--data-dir", str(tmp_path))
         status, _, err = await run("holterd", *flags)
     assert status == 1
-    assert address in err
+    assert err.startswith(f"holterd: cannot listen on {address}")
+    assert err.count("\n") == 1, err
+
+
+def test_a_full_disk_is_one_sentence() -> None:
+    """Where stdout cannot be written the command ends with 1 and says so in one sentence."""
+    command = [sys.executable, "-m", "holter_device.cli", "config"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "holterd: cannot write the output: No space left on device\n"
 
 
 async def test_several_addresses_are_served(tmp_path: Path) -> None:

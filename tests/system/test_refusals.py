@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 
 import holter_host
-from holter.v1 import model_service_pb2, model_service_pb2_grpc
+from holter.v1 import (
+    classification_service_pb2,
+    classification_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+)
 from holter_host import Classification
 from support.daemon import holterd, run
 from support.tflite_models import (
@@ -107,6 +112,7 @@ async def test_wrong_bytes_and_too_many_are_refused(tmp_path: Path) -> None:
         model = averaging_model()
         cases = [
             (model, "0" * 64, grpc.StatusCode.INVALID_ARGUMENT, b"DIGEST_MISMATCH"),
+            (model, "0" * 63, grpc.StatusCode.INVALID_ARGUMENT, b"INVALID_FIELD"),
             (bytes(600_000), "", grpc.StatusCode.RESOURCE_EXHAUSTED, b"MODEL_TOO_LARGE"),
             (bytes(4_000_000), "", grpc.StatusCode.RESOURCE_EXHAUSTED, None),
         ]
@@ -123,6 +129,23 @@ async def test_wrong_bytes_and_too_many_are_refused(tmp_path: Path) -> None:
                 assert reason in bytes(metadata["grpc-status-details-bin"])
         listed = await stub.ListModels(model_service_pb2.ListModelsRequest(), timeout=30)
         assert not listed.models
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+async def test_a_window_of_no_numbers_is_refused(tmp_path: Path, value: float) -> None:
+    """A caller's window with a value that is not finite is the caller's error, not the model's."""
+    async with (
+        holterd(tmp_path, "--simulate", "sinus") as daemon,
+        grpc.aio.insecure_channel(daemon.address) as channel,
+    ):
+        stub = classification_service_pb2_grpc.ClassificationServiceStub(channel)
+        request = classification_service_pb2.ClassifyWindowRequest(
+            model_values=classification_service_pb2.WindowValues(values=[0.0, value])
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ClassifyWindow(request, timeout=30)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "model_values.values" in (caught.value.details() or "")
 
 
 @pytest.mark.litert

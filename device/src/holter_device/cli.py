@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .config import Config, example, load_config
 from .errors import ConfigError, DeviceError
@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> int:
         if command == "probe":
             return _probe(config)
         if command == "config":
-            print(example(), end="", flush=True)
+            _say(example())
             return EXIT_OK
         return _serve(config)
     except ConfigError as error:
@@ -58,11 +58,26 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return EXIT_OK
+    except _OutputError as error:
+        _forget_stdout()
+        return _fail(error, EXIT_FAILED)
+
+
+class _OutputError(DeviceError):
+    """Error raised when stdout cannot be written, as on a full disk."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, not the list of every flag."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"holterd: {message}; see: holterd --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="holterd",
+        usage="holterd [serve | probe | config] [options]",
         description="Sample an ECG front end, classify it, and serve both over gRPC.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -104,6 +119,8 @@ def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) ->
 
 
 def _serve(config: Config) -> int:
+    if config.log_level != "debug":  # gRPC's own lines say what our errors say, less clearly
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import asyncio  # this, gRPC and numpy are for who serves
 
     from .app import serve
@@ -115,8 +132,17 @@ def _serve(config: Config) -> int:
 def _probe(config: Config) -> int:
     from .probe import probe
 
-    print(probe(config), flush=True)
+    _say(f"{probe(config)}\n")
     return EXIT_OK
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputError(f"cannot write the output: {error.strerror}") from error
 
 
 def _say_listening(addresses: list[str]) -> None:

@@ -47,5 +47,11 @@ class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
             result = await self._core.pipeline.classify(request.counts)
         else:
             values = np.array(request.model_values.values, dtype=np.float32)
+            if not np.isfinite(values).all():
+                raise InvalidFieldError(
+                    f"model_values.values holds {values[~np.isfinite(values)][0]}; each must be "
+                    "a finite number",
+                    field="model_values.values",
+                )
             result = await self._core.pipeline.classify(values)
         return pb.ClassifyWindowResponse(classification=convert.classification_to_pb(result, None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from google.protobuf import duration_pb2, timestamp_pb2
@@ -44,6 +45,20 @@ def start_from_pb(message: stream_pb.StreamStart) -> Start:
     if kind == "time":
         return StartTime(_utc_ns(message.time))
     return StartLive()
+
+
+def sha256_from_pb(text: str) -> str:
+    """A digest.
+
+    Raises:
+        InvalidFieldError: it is none.
+    """
+    if re.fullmatch("[0-9a-f]{64}", text):
+        return text
+    raise InvalidFieldError(
+        f"sha256 is {text!r}; it must be the SHA-256 of the model's file: 64 lower-case hex digits",
+        field="sha256",
+    )
 
 
 def _utc_ns(time: timestamp_pb2.Timestamp) -> int:

@@ -27,7 +27,7 @@ class ModelServicer(pb_grpc.ModelServiceServicer):
         """Judge a model, and swap it in."""
         outcome = await self._core.deployer.deploy(
             request.model,
-            request.sha256,
+            convert.sha256_from_pb(request.sha256),
             validate_only=request.validate_only,
             peer=context.peer(),
         )
@@ -50,5 +50,6 @@ class ModelServicer(pb_grpc.ModelServiceServicer):
         context: grpc.aio.ServicerContext[pb.ActivateModelRequest, pb.ActivateModelResponse],
     ) -> pb.ActivateModelResponse:
         """Swap a stored model in, through the same gate."""
-        outcome = await self._core.deployer.activate(request.sha256, peer=context.peer())
+        sha256 = convert.sha256_from_pb(request.sha256)
+        outcome = await self._core.deployer.activate(sha256, peer=context.peer())
         return pb.ActivateModelResponse(**convert.outcome_fields(outcome))

@@ -25,7 +25,7 @@ from holter.v1 import (
 
 from ..config import Config
 from ..core import MIB, Core
-from ..errors import ListenError
+from ..errors import ConfigError, ListenError
 from .classifications import ClassificationServicer
 from .device import DeviceServicer
 from .models import ModelServicer
@@ -51,7 +51,8 @@ class Server:
     """A server that is bound when it is made, and serves a core from `start` on.
 
     Raises:
-        ListenError: an address is no address, is in use, or would be open to others.
+        ConfigError: an address is no address, or would be open to others.
+        ListenError: an address is in use, or not of this machine.
     """
 
     def __init__(self, config: Config) -> None:
@@ -113,16 +114,16 @@ def _check(address: str, config: Config) -> None:
         return
     match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]]+):(\d{1,5})", address)
     if match is None or int(match[2]) > 65535:
-        raise ListenError(
-            f"{address!r} is no address to listen on; it is HOST:PORT or unix:PATH", address=address
+        raise ConfigError(
+            f"{address!r} is no address to listen on; it is HOST:PORT or unix:PATH", key="listen"
         )
     if _is_loopback(match[1].strip("[]")):
         return
     if not config.insecure:
-        raise ListenError(
+        raise ConfigError(
             f"{address} is open to others, and there is no encryption yet; listen on 127.0.0.1 or "
             "a Unix socket (and reach it by ssh -L), or say --insecure",
-            address=address,
+            key="listen",
         )
     _log.warning("%s is open to others without encryption or passwords (--insecure)", address)
 
