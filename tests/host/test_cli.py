@@ -400,6 +400,7 @@ class TestWatch:
         done = holter("watch", "--samples", "--from", "earliest", "--json")
         assert (done.code, len(done.lines)) == (1, 3)
         assert done.error["reason"] == "UNAVAILABLE"
+        assert f"connection to {fake.address} was lost" in done.error["message"]
 
 
 class TestCapture:

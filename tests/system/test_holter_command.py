@@ -205,7 +205,7 @@ async def test_a_device_that_dies(tmp_path: Path) -> None:
             stream = device.samples()
             await anext(stream)
             await daemon.stop(signal.SIGKILL)
-            with pytest.raises(holter_host.DeviceUnreachableError, match="No Holter device"):
+            with pytest.raises(holter_host.DeviceUnreachableError, match="was lost"):
                 async for _ in stream:
                     pass
         code, _, err = await holter(daemon.address, "watch")

@@ -190,7 +190,7 @@ class Deployer:
         if task.cancelled():
             _log.info("the deploy of model %s was given up", running.sha256)
         elif error := task.exception():
-            _log.warning("model %s of %s is refused: %s", running.sha256, running.peer, error)
+            _log.warning("model %s from %s is refused: %s", running.sha256, running.peer, error)
 
     async def _deploy(self, model: bytes, sha256: str, validate_only: bool) -> DeployOutcome:
         steps = Steps()

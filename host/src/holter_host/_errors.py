@@ -60,20 +60,25 @@ def translated(address: str) -> Iterator[None]:
         raise exception(error, address) from error
 
 
-def exception(error: Exception, address: str) -> errors.DeviceError:
-    """The exception for any of GRPC_ERRORS that a call to `address` raised."""
+def exception(error: Exception, address: str, *, answered: bool = False) -> errors.DeviceError:
+    """The exception for any of GRPC_ERRORS that a call to `address` raised.
+
+    `answered` says that the device had answered on this call before.
+    """
     if isinstance(error, grpc.aio.AioRpcError):
-        return device_error(error, address)
+        return device_error(error, address, answered=answered)
     return errors.DeviceUnreachableError(f"The connection to {address} is closed; open a new one.")
 
 
-def device_error(error: grpc.aio.AioRpcError, address: str) -> errors.DeviceError:
+def device_error(
+    error: grpc.aio.AioRpcError, address: str, *, answered: bool = False
+) -> errors.DeviceError:
     """The exception for a gRPC error, most specific first: its reason, its code, any."""
     info = error_info(error)
     reason = info.reason if info else ""
     kind = REASONS.get(reason) or CODES.get(error.code(), errors.DeviceError)
     return kind(
-        error.details() or reason if info else _message(error, address),
+        error.details() or reason if info else _message(error, address, answered),
         reason=reason,
         metadata=dict(info.metadata) if info else {},
         code=error.code().name,
@@ -95,10 +100,12 @@ def error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo | Non
     return None
 
 
-def _message(error: grpc.aio.AioRpcError, address: str) -> str:
+def _message(error: grpc.aio.AioRpcError, address: str, answered: bool) -> str:
     """One sentence for a status that came from gRPC itself, not from holterd."""
     details = (error.details() or "").rstrip(".")
     match error.code():
+        case grpc.StatusCode.UNAVAILABLE if answered:
+            return f"The connection to {address} was lost; is holterd still running there?"
         case grpc.StatusCode.UNAVAILABLE if "DNS" in details or "resol" in details:
             return f"The name in {address} cannot be resolved; check the address."
         case grpc.StatusCode.UNAVAILABLE:

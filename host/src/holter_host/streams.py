@@ -88,7 +88,8 @@ class EventStream(Generic[EventT]):
                 if event is not _SKIP:
                     return event  # type: ignore[no-any-return]
         except GRPC_ERRORS as error:
-            raise exception(error, self._address) from error
+            answered = self.session is not None
+            raise exception(error, self._address, answered=answered) from error
         except asyncio.CancelledError:
             self._check_cancelled()
         raise StopAsyncIteration
