@@ -65,6 +65,15 @@ def test_classifications_can_be_left_early(fake: FakeDevice, tmp_path: Path) -> 
         assert fake.wait_until_idle()
 
 
+def test_a_stream_may_outlive_its_connection(fake: FakeDevice) -> None:
+    """A stream that was left early may be closed after the connection: it has ended with it."""
+    with connect_sync(fake.address) as device:
+        events = device.samples("earliest")
+        next(events)
+    events.close()
+    assert fake.wait_until_idle()
+
+
 def test_errors_are_the_same() -> None:
     """What the async call raises the sync one raises, and no thread stays behind."""
     with FakeDevice() as gone:

@@ -89,8 +89,8 @@ class SyncDevice:
     ) -> Generator[SampleEvent, None, None]:
         """Frames from `start` on, as `Device.samples` gives them.
 
-        With `seconds` it ends with the first event that goes so far from the first frame of its
-        session, by the device's clock.
+        With `seconds` it ends with the first event that goes so far, by the device's clock, from
+        the first frame that came of its session.
         """
         limit = 0
         for event in self._events(self._device.samples(start, max_latency=max_latency)):
@@ -146,7 +146,8 @@ class SyncDevice:
                     return
                 yield event
         finally:
-            self._run(stream.aclose())
+            if self._loop is not None:  # else the stream went with its connection
+                self._run(stream.aclose())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop's thread and wait; an interrupt here ends it there."""

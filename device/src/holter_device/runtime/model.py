@@ -78,10 +78,15 @@ class Model:
                 raise malformed(f"on golden window {index} {error}") from error
             difference = float(np.max(np.abs(actual - expected)))
             if not difference <= self.spec.tolerance:
+                off = (
+                    f"differ by {difference:.3g} from those where it was made; at most "
+                    f"{self.spec.tolerance:g} is accepted"
+                    if np.isfinite(difference)
+                    else "are not all numbers, as they were where it was made"
+                )
                 raise GoldenMismatchError(
-                    f"on golden window {index} the model's scores here differ by {difference:.3g} "
-                    f"from those where it was made; at most {self.spec.tolerance:g} is accepted. "
-                    "Convert it again, or for another runtime",
+                    f"on golden window {index} the model's scores here {off}: the file may be "
+                    "damaged; convert it again, or for another runtime",
                     window=index,
                     max_abs_difference=f"{difference:.6g}",
                     tolerance=f"{self.spec.tolerance:g}",
