@@ -96,7 +96,7 @@ def event_line(event: Event, session: Session | None) -> str:
         case Classification():
             when = clock(session, event.last_sequence)
             span = f"frames {event.first_sequence}–{event.last_sequence}"
-            return f"{when}  {verdict(event):<20}  {span}"
+            return f"{when}  {verdict(event):<22}  {span}"
         case StreamEnd():
             return f"the device ended the stream at {event.next_sequence}: {event.reason.value}"
 

@@ -6,7 +6,7 @@ import click
 
 from holter_host import DeviceStatus, connect
 from holter_host.cli._common import device_option, emit, emit_json, json_option, run_async
-from holter_host.cli._output import model_name, plain, state, table
+from holter_host.cli._output import amount, model_name, plain, state, table
 
 
 @click.command
@@ -57,8 +57,8 @@ def _frames(status: DeviceStatus) -> str:
     quality = status.quality
     return (
         f"{quality.received_count} received, {quality.missing_count} missing, "
-        f"{quality.late_count} late; {quality.bus_error_count} bus errors, "
-        f"{quality.sampler_restart_count} restarts of the sampler"
+        f"{quality.late_count} late; {amount(quality.bus_error_count, 'bus error')}, "
+        f"{amount(quality.sampler_restart_count, 'restart')} of the sampler"
     )
 
 
