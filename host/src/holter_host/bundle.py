@@ -10,15 +10,13 @@ The same arguments always give the same bytes, so that a model keeps its name.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import io
 import json
 import os
-import secrets
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holter.spec import GOLDEN_PATH, LABELS_PATH, REPORT_PATH, SPEC_PATH, ModelSpec, SpecError
+from holter_host._files import replacing
 from holter_host.errors import BadInputError
 
 TFLITE_IDENTIFIER: Final = b"TFL3"
@@ -96,8 +95,8 @@ def write_bundle(
     target = Path(path)
     data = _pack(tflite_part(tflite, str(target)), spec, golden, report)
     bundle = parse_bundle(data, target)
-    with _atomic(target) as temporary:
-        temporary.write_bytes(data)
+    with replacing(target) as file:
+        file.write(data)
     return bundle
 
 
@@ -230,18 +229,3 @@ def _check_golden(golden: Golden, spec: ModelSpec) -> None:
             )
         if not np.isfinite(array).all():
             raise ValueError(f"the golden {name} hold a value that is not a number")
-
-
-@contextlib.contextmanager
-def _atomic(target: Path) -> Iterator[Path]:
-    """A new file beside `target` that takes its place when the block ends well."""
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        raise BadInputError(f"Cannot write {target}: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
