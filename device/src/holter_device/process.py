@@ -129,7 +129,7 @@ class Child:
             return None
         length, kind = FRAME.unpack_from(self._received)
         if length > MAX_PAYLOAD:
-            self._process.kill()
+            send_kill(self._process.pid, self._process.returncode)
             return None
         end = FRAME.size + length
         if len(self._received) < end:
@@ -150,8 +150,7 @@ class Child:
 
     async def kill(self) -> int:
         """End it at once. Returns its exit status; safe to repeat."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        send_kill(self._process.pid, self._process.returncode)
         self._stdin.close()
         return await self._ended()
 
@@ -160,6 +159,17 @@ def command(name: str, *arguments: str, launcher: Sequence[str] = ()) -> tuple[s
     """The command line of `holter_device.children.<name>`, a child of this process."""
     module = f"holter_device.children.{name}"
     return (*launcher, sys.executable, "-m", module, str(os.getpid()), *arguments)
+
+
+def send_kill(pid: int, returncode: int | None) -> None:
+    """Send SIGKILL to a child of asyncio's whose end is not known yet (None).
+
+    Process.kill and transport.kill poll the child first. Where it has ended meanwhile they take its
+    exit status from asyncio, which then warns of an unknown child and reports 255.
+    """
+    if returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def ending(returncode: int) -> str:
