@@ -7,7 +7,6 @@ answer to who waits for it, which spares about 6 us of CPU a window (bench/class
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections import deque
@@ -15,7 +14,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from .children import FRAME, MAX_PAYLOAD
-from .process import ChildEndedError, ChildStartError, command, ending
+from .process import ChildEndedError, ChildStartError, command, ending, send_kill
 
 Answer = tuple[int, bytes]
 
@@ -100,8 +99,7 @@ class Link(asyncio.SubprocessProtocol):
 
     def signal_kill(self) -> None:
         """Send SIGKILL; whoever waits for an answer is told when the process is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            self._transport.kill()
+        send_kill(self.pid, self._transport.get_returncode())
 
     async def kill(self) -> int:
         """End it at once. Returns its exit status; safe to repeat."""
