@@ -54,4 +54,4 @@ class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
                     field="model_values.values",
                 )
             result = await self._core.pipeline.classify(values)
-        return pb.ClassifyWindowResponse(classification=convert.classification_to_pb(result, None))
+        return pb.ClassifyWindowResponse(classification=convert.classification_fields(result, None))

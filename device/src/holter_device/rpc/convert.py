@@ -137,22 +137,22 @@ def session_started_to_pb(session: Session) -> stream_pb.SessionStarted:
     )
 
 
-def block_to_pb(block: Block, session: Session) -> sample_pb.SampleBlock:
-    """A block of its session."""
-    return sample_pb.SampleBlock(
-        session_id=block.session_id,
-        first_sequence=block.first_sequence,
-        frame_count=block.frame_count,
-        channel_count=len(session.channels),
-        monotonic_time_nanos=session.grid.time_ns(block.first_sequence),
-        counts=block.counts,
-        sample_format=f"SAMPLE_FORMAT_{session.sample_format.name}",
-        lead_off_runs=[
-            sample_pb.LeadOffRun(first_sequence=run.first_sequence, frame_count=run.frame_count)
+def block_fields(block: Block, session: Session) -> dict[str, Any]:
+    """The fields of a SampleBlock: protobuf builds it of them in place; a message it would copy."""
+    return {
+        "session_id": block.session_id,
+        "first_sequence": block.first_sequence,
+        "frame_count": block.frame_count,
+        "channel_count": len(session.channels),
+        "monotonic_time_nanos": session.grid.time_ns(block.first_sequence),
+        "counts": block.counts,
+        "sample_format": int(session.sample_format),
+        "lead_off_runs": [
+            {"first_sequence": run.first_sequence, "frame_count": run.frame_count}
             for run in block.lead_off
         ],
-        late_count=block.late_count,
-    )
+        "late_count": block.late_count,
+    }
 
 
 def gap_to_pb(gap: Gap) -> stream_pb.Gap:
@@ -188,28 +188,22 @@ def quality_to_pb(quality: Quality) -> stream_pb.SamplingQuality:
     )
 
 
-def classification_to_pb(
-    item: Classification, session: Session | None
-) -> classification_pb.Classification:
-    """A classification; `session` is None for a window that a caller brought."""
-    return classification_pb.Classification(
-        session_id=item.session_id,
-        first_sequence=item.first_sequence,
-        last_sequence=item.last_sequence,
-        monotonic_time_nanos=session.grid.time_ns(item.last_sequence) if session else 0,
-        model_sha256=item.model_sha256,
-        label=item.label,
-        scores=[
-            classification_pb.Score(label=label, value=value)
+def classification_fields(item: Classification, session: Session | None) -> dict[str, Any]:
+    """The fields of a Classification; `session` is None for a window that a caller brought."""
+    return {
+        "session_id": item.session_id,
+        "first_sequence": item.first_sequence,
+        "last_sequence": item.last_sequence,
+        "monotonic_time_nanos": session.grid.time_ns(item.last_sequence) if session else 0,
+        "model_sha256": item.model_sha256,
+        "label": item.label,
+        "scores": [
+            {"label": label, "value": value}
             for label, value in zip(item.labels, item.scores, strict=True)
         ],
-        unclassifiable_reason=_reason(item),
-        inference_nanos=item.inference_ns,
-    )
-
-
-def _reason(item: Classification) -> str:
-    return f"UNCLASSIFIABLE_REASON_{item.reason.name if item.reason else 'UNSPECIFIED'}"
+        "unclassifiable_reason": int(item.reason or 0),
+        "inference_nanos": item.inference_ns,
+    }
 
 
 def model_change_to_pb(change: ModelChange) -> classification_pb.ModelChanged:

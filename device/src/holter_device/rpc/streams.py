@@ -55,9 +55,9 @@ def _heartbeat(cursor: Cursor, core: Core) -> stream_pb.Heartbeat:
 def _event(item: CursorItem, session: Session) -> dict[str, Any]:
     """The one field of a response that holds an item; both streams name them alike."""
     if isinstance(item, Block):
-        return {"sample_block": convert.block_to_pb(item, session)}
+        return {"sample_block": convert.block_fields(item, session)}
     if isinstance(item, Classification):
-        return {"classification": convert.classification_to_pb(item, session)}
+        return {"classification": convert.classification_fields(item, session)}
     if isinstance(item, Gap):
         return {"gap": convert.gap_to_pb(item)}
     if isinstance(item, Session):
