@@ -1,10 +1,11 @@
 """The floors: the least that anyone would write by hand on bare grpc.aio, as a server of its own.
 
-    python bench/_floor.py replay MESSAGES       sends recorded messages as fast as it can
+    python bench/_floor.py replay MESSAGES       sends messages as fast as it can
     python bench/_floor.py pace MESSAGES         sends the first of them at a rate
     python bench/_floor.py classify MODEL        classifies at the pace of a grid
 
-It prints its address first. A request is a JSON object; what comes back are raw bytes.
+It prints its address first. MESSAGES is a pickled list of protobuf messages, which are serialised
+as they are sent, as in any server; those of `classify` are raw bytes. A request is a JSON object.
 """
 
 from __future__ import annotations
@@ -23,25 +24,26 @@ import grpc.aio
 METHOD = "/floor.Floor/Stream"
 
 Stream = Callable[[bytes, Any], Coroutine[Any, Any, None]]
+Serializer = Callable[[Any], bytes]
 
 
-def replay(path: Path) -> Stream:
-    """Send the messages of a file, a pickled list of bytes; the request says nothing."""
-    messages: list[bytes] = pickle.loads(path.read_bytes())
+def replay(path: Path) -> tuple[Stream, Serializer]:
+    """Send every message; the request says nothing."""
+    messages = pickle.loads(path.read_bytes())
 
     async def stream(request: bytes, context: Any) -> None:
         for message in messages:
             await context.write(message)
 
-    return stream
+    return stream, type(messages[0]).SerializeToString
 
 
-def pace(path: Path) -> Stream:
-    """Send the first message of such a file at each multiple of period_seconds of the request.
+def pace(path: Path) -> tuple[Stream, Serializer]:
+    """Send the first message at each multiple of period_seconds, which the request has.
 
     So all streams send at once, as they do where one sampler feeds them.
     """
-    message: bytes = pickle.loads(path.read_bytes())[0]
+    message = pickle.loads(path.read_bytes())[0]
 
     async def stream(request: bytes, context: Any) -> None:
         loop = asyncio.get_running_loop()
@@ -52,10 +54,10 @@ def pace(path: Path) -> Stream:
             await asyncio.sleep(max(0.0, due - loop.time()))
             await context.write(message)
 
-    return stream
+    return stream, type(message).SerializeToString
 
 
-def classify(path: Path) -> Stream:
+def classify(path: Path) -> tuple[Stream, Serializer]:
     """Wake up at each flush of a grid, run the model on each window that ended, tell its time.
 
     The request has start_ns and rate_hz (the grid), flush, window and hop (frames), and count. A
@@ -85,13 +87,14 @@ def classify(path: Path) -> Stream:
                 await context.write(last_ns.to_bytes(8, "little") + scores.tobytes())
                 end, sent = end + grid["hop"], sent + 1
 
-    return stream
+    return stream, bytes
 
 
-async def serve(stream: Stream) -> None:
+async def serve(stream: Stream, serializer: Serializer) -> None:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    handlers = {METHOD.rpartition("/")[2]: grpc.unary_stream_rpc_method_handler(stream)}
-    service = METHOD.split("/")[1]
+    handler = grpc.unary_stream_rpc_method_handler(stream, response_serializer=serializer)
+    _, service, method = METHOD.split("/")
+    handlers = {method: handler}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -101,4 +104,5 @@ async def serve(stream: Stream) -> None:
 
 if __name__ == "__main__":
     kind, file = sys.argv[1:]
-    asyncio.run(serve({"replay": replay, "pace": pace, "classify": classify}[kind](Path(file))))
+    make = {"replay": replay, "pace": pace, "classify": classify}[kind]
+    asyncio.run(serve(*make(Path(file))))

@@ -7,7 +7,7 @@ a few lines that does the same by hand: it wakes up at each flush of a grid, inv
 on each window that ended and writes its scores to a bare grpc.aio stream. Both run at the same
 time, half a flush apart, and the client of both is this process.
 
-No goal was set; the bound is to notice when latency is added: half a flush at the median.
+No goal was set; the bound, on what is added at the median, is to notice when that grows.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from support.daemon import holterd
 WINDOWS = 150
 HOP, WINDOW, FLUSH = 37, 3600, 9
 RATE_HZ = 360.0
-BOUND_MS = 12.5
+BOUND_MS = 5.0
 FLOOR = str(Path(__file__).with_name("_floor.py"))
 
 
