@@ -134,26 +134,32 @@ async def test_what_retention_dropped_is_a_gap(
         deployed = await _deploy(channel, averaging_model())
         while True:  # until retention has come by
             call = stream(channel, _at(deployed.swap_sequence))
-            events = [await call.read() for _ in range(5)]
-            call.cancel()
-            kinds = [event.WhichOneof("event") for event in events]
-            if "gap" in kinds:
+            events = [await call.read() for _ in range(3)]
+            if "gap" in [event.WhichOneof("event") for event in events]:
                 break
+            call.cancel()
+        # Retention goes on while this is read, and then there are more gaps than one.
+        while events[-1].WhichOneof("event") in {"gap", "model_changed", "heartbeat"}:
+            events.append(await call.read())
+        call.cancel()
+        kinds = [event.WhichOneof("event") for event in events]
         assert kinds[0] == "session_started"
         assert events[0].session_started.session.session_id == 1
-        gap = events[kinds.index("gap")].gap
-        assert gap.first_sequence == deployed.swap_sequence
-        assert gap.cause == stream_pb2.GAP_CAUSE_RETENTION
-        kept_from = gap.first_sequence + gap.frame_count
+        kept_from = deployed.swap_sequence
+        for event in events[kinds.index("gap") :]:
+            if event.WhichOneof("event") == "gap":
+                assert event.gap.first_sequence == kept_from
+                assert event.gap.cause == stream_pb2.GAP_CAUSE_RETENTION
+                kept_from += event.gap.frame_count
         if stream is _samples:
-            assert kinds[1:3] == ["gap", "sample_block"]
-            assert events[2].sample_block.first_sequence == kept_from
+            assert kinds[1] == "gap"
+            assert events[-1].sample_block.first_sequence == kept_from
             return
         # The model that is in force is told before the first window.
-        assert kinds[1:] == ["model_changed", "gap", "classification", "classification"]
+        assert kinds[1:3] == ["model_changed", "gap"]
         assert events[1].model_changed.model_sha256 == deployed.model.sha256
-        ends = window_ends(WINDOW, WINDOW, kept_from, kept_from + 2 * WINDOW)
-        assert [event.classification.last_sequence for event in events[3:]] == list(ends)
+        ends = window_ends(WINDOW, WINDOW, kept_from, kept_from + WINDOW)
+        assert [events[-1].classification.last_sequence] == list(ends)
 
 
 async def test_a_stream_can_start_at_a_time(tmp_path: Path) -> None:

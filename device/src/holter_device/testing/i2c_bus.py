@@ -129,9 +129,12 @@ class I2cBusServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for connection in (self._listener, *self._connections):
+        # First whoever accepts, then what was accepted: none can come between.
+        _shut(self._listener)
+        self._threads[0].join()
+        for connection in self._connections:
             _shut(connection)
-        for thread in self._threads:
+        for thread in self._threads[1:]:
             thread.join()
 
     def environment(self, shim: Path) -> dict[str, str]:

@@ -64,10 +64,15 @@ class LockstepClockServer:
         """Serve one sampler after the other."""
         while True:
             try:
-                self._connection, _ = self._listener.accept()
+                accepted, _ = self._listener.accept()
             except OSError:
                 return
-            with self._connection as connection, contextlib.suppress(OSError):
+            with accepted as connection, contextlib.suppress(OSError):
+                with self._changed:
+                    # Whoever closes either sees this connection, or is seen here.
+                    if self._closed:
+                        return
+                    self._connection = connection
                 while (request := connection.recv(_DEADLINE.size)) and self._permit():
                     (deadline_ns,) = _DEADLINE.unpack(request)
                     self._now_ns = max(self._now_ns, self._time_of(deadline_ns))
