@@ -16,15 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RecordError
-from ..frontend import FULL_SCALE_COUNTS, FrontEnd
-from . import AdcInfo, Input
-from .table import CountsTable
+from ..frontend import FULL_SCALE_COUNTS
+from . import AdcInfo
+from .table import CountsTable, TableAdc
 
 _PREFERRED_LEAD = "MLII"
 _MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3}
 
 
-class ReplayAdc:
+class ReplayAdc(TableAdc):
     """A record as a converter; a BlockAdc. Frame 0 is the record's first sample.
 
     The leads are band-limited as the front end does, brought to the config's rate, and converted.
@@ -32,18 +32,12 @@ class ReplayAdc:
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
         self._path = Path(settings["replay"])
         if self._path.suffix == ".hea":
             self._path = self._path.with_suffix("")
         self._leads = tuple(settings["replay_leads"])
         self._loop = bool(settings["loop"])
-        self._rate_hz = float(settings["rate"])
-        self._front_end = FrontEnd(
-            reference_volts=settings["reference_volts"],
-            gain=settings["gain"],
-            baseline_volts=settings["baseline_volts"],
-        )
-        self._table = CountsTable(np.zeros((0, 1), np.uint8), loop=False)
 
     def open(self) -> AdcInfo:
         """Read the whole record.
@@ -58,28 +52,12 @@ class ReplayAdc:
         self._table = CountsTable(np.stack(counts, axis=1), loop=self._loop)
         source_hz = float(record.fs)
         resampled = f", resampled to {self._rate_hz:g} Hz" if source_hz != self._rate_hz else ""
-        volts_per_count = self._front_end.reference_volts / FULL_SCALE_COUNTS
-        return AdcInfo(
-            kind="replay",
-            description=(
-                f"record {self._path.name}, {', '.join(leads)}, {record.sig_len / source_hz:.0f} s"
-                f" at {source_hz:g} Hz{resampled}, through an AD8232 model"
-            ),
-            inputs=tuple(Input(lead, volts_per_count) for lead in leads),
-            sample_format="U8",
-            frame_size=self._table.frame_size,
+        return self._info(
+            "replay",
+            f"record {self._path.name}, {', '.join(leads)}, {record.sig_len / source_hz:.0f} s"
+            f" at {source_hz:g} Hz{resampled}, through an AD8232 model",
+            leads,
         )
-
-    def read(self, sequence: int) -> bytes:
-        """The counts of one frame; b"" where the record is over."""
-        return self._table.read(sequence)
-
-    def read_many(self, sequence: int, frame_count: int) -> bytes:
-        """The counts of many frames; fewer where the record is over."""
-        return self._table.read(sequence, frame_count)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
     def _counts(self, record: Any, column: int) -> npt.NDArray[np.uint8]:
         """One lead as U8 counts at the config's rate."""

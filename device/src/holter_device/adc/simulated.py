@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..frontend import FULL_SCALE_COUNTS, FrontEnd
-from . import AdcInfo, Input
+from . import AdcInfo
 from .ecg import synthesize
-from .table import CountsTable
+from .table import CountsTable, TableAdc
 
 LEADS_OFF_EVERY_SECONDS = 20.0
 LEADS_OFF_FIRST_SECOND = 8.0
@@ -26,7 +26,7 @@ LEADS_OFF_SECONDS = 3.0
 _PROJECTIONS = (1.0, 0.7, 0.5, -0.6)
 
 
-class SimulatedAdc:
+class SimulatedAdc(TableAdc):
     """The converter of a simulated patient; a BlockAdc.
 
     Each channel sees the same heart from another side, with noise of its own. "leads-off" is a
@@ -34,16 +34,10 @@ class SimulatedAdc:
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
         self._kind = settings["simulate"]
         self._seed = settings["seed"]
         self._names = tuple(settings["inputs"])
-        self._rate_hz = float(settings["rate"])
-        self._front_end = FrontEnd(
-            reference_volts=settings["reference_volts"],
-            gain=settings["gain"],
-            baseline_volts=settings["baseline_volts"],
-        )
-        self._table = CountsTable(np.zeros((0, 1), np.uint8), loop=False)
 
     def open(self) -> AdcInfo:
         """Compute one period. Nothing can fail."""
@@ -53,25 +47,11 @@ class SimulatedAdc:
             ),
             loop=True,
         )
-        volts_per_count = self._front_end.reference_volts / FULL_SCALE_COUNTS
-        return AdcInfo(
-            kind="simulate",
-            description=f"simulated ECG {self._kind}, seed {self._seed}, through an AD8232 model",
-            inputs=tuple(Input(name, volts_per_count) for name in self._names),
-            sample_format="U8",
-            frame_size=self._table.frame_size,
+        return self._info(
+            "simulate",
+            f"simulated ECG {self._kind}, seed {self._seed}, through an AD8232 model",
+            self._names,
         )
-
-    def read(self, sequence: int) -> bytes:
-        """The counts of one frame."""
-        return self._table.read(sequence)
-
-    def read_many(self, sequence: int, frame_count: int) -> bytes:
-        """The counts of many frames."""
-        return self._table.read(sequence, frame_count)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def simulated_counts(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+
+from ..frontend import FULL_SCALE_COUNTS, FrontEnd
+from . import AdcInfo, Input
 
 
 class CountsTable:
@@ -32,3 +38,38 @@ class CountsTable:
             sequence += count
             frame_count -= count
         return b"".join(parts)
+
+
+class TableAdc:
+    """A BlockAdc whose counts are all known once it is open; `open` is its heir's."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._rate_hz = float(settings["rate"])
+        self._front_end = FrontEnd(
+            reference_volts=settings["reference_volts"],
+            gain=settings["gain"],
+            baseline_volts=settings["baseline_volts"],
+        )
+        self._table = CountsTable(np.zeros((0, 1), np.uint8), loop=False)
+
+    def read(self, sequence: int) -> bytes:
+        """The counts of one frame; b"" where the recording is over."""
+        return self._table.read(sequence)
+
+    def read_many(self, sequence: int, frame_count: int) -> bytes:
+        """The counts of many frames; fewer where the recording is over."""
+        return self._table.read(sequence, frame_count)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _info(self, kind: str, description: str, names: Sequence[str]) -> AdcInfo:
+        """What `open` returns: U8 counts of the front end's converter, one input a name."""
+        volts_per_count = self._front_end.reference_volts / FULL_SCALE_COUNTS
+        return AdcInfo(
+            kind=kind,
+            description=description,
+            inputs=tuple(Input(name, volts_per_count) for name in names),
+            sample_format="U8",
+            frame_size=self._table.frame_size,
+        )
