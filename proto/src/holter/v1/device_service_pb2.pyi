@@ -30,12 +30,28 @@ CLASSIFIER_STATE_NO_MODEL: ClassifierState
 CLASSIFIER_STATE_STARTING: ClassifierState
 CLASSIFIER_STATE_RUNNING: ClassifierState
 
+class GetClockRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetClockResponse(_message.Message):
+    __slots__ = ("monotonic_time_nanos", "utc", "boot_id", "speed")
+    MONOTONIC_TIME_NANOS_FIELD_NUMBER: _ClassVar[int]
+    UTC_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
+    monotonic_time_nanos: int
+    utc: _stream_pb2.UtcEstimate
+    boot_id: str
+    speed: float
+    def __init__(self, monotonic_time_nanos: _Optional[int] = ..., utc: _Optional[_Union[_stream_pb2.UtcEstimate, _Mapping]] = ..., boot_id: _Optional[str] = ..., speed: _Optional[float] = ...) -> None: ...
+
 class GetDeviceRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetDeviceResponse(_message.Message):
-    __slots__ = ("version", "hostname", "log_id", "session", "next_sequence", "source", "sampler_state", "quality", "monotonic_time_nanos", "utc", "classifier_state", "active_model", "runtime", "limits", "uptime_nanos", "sampler_error", "classifier_error")
+    __slots__ = ("version", "hostname", "log_id", "session", "next_sequence", "source", "sampler_state", "quality", "monotonic_time_nanos", "utc", "classifier_state", "active_model", "runtime", "limits", "uptime_nanos", "sampler_error", "classifier_error", "recording")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     LOG_ID_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +69,7 @@ class GetDeviceResponse(_message.Message):
     UPTIME_NANOS_FIELD_NUMBER: _ClassVar[int]
     SAMPLER_ERROR_FIELD_NUMBER: _ClassVar[int]
     CLASSIFIER_ERROR_FIELD_NUMBER: _ClassVar[int]
+    RECORDING_FIELD_NUMBER: _ClassVar[int]
     version: str
     hostname: str
     log_id: str
@@ -70,17 +87,46 @@ class GetDeviceResponse(_message.Message):
     uptime_nanos: int
     sampler_error: str
     classifier_error: str
-    def __init__(self, version: _Optional[str] = ..., hostname: _Optional[str] = ..., log_id: _Optional[str] = ..., session: _Optional[_Union[_stream_pb2.Session, _Mapping]] = ..., next_sequence: _Optional[int] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., sampler_state: _Optional[_Union[SamplerState, str]] = ..., quality: _Optional[_Union[_stream_pb2.SamplingQuality, _Mapping]] = ..., monotonic_time_nanos: _Optional[int] = ..., utc: _Optional[_Union[_stream_pb2.UtcEstimate, _Mapping]] = ..., classifier_state: _Optional[_Union[ClassifierState, str]] = ..., active_model: _Optional[_Union[_model_service_pb2.Model, _Mapping]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., uptime_nanos: _Optional[int] = ..., sampler_error: _Optional[str] = ..., classifier_error: _Optional[str] = ...) -> None: ...
+    recording: Recording
+    def __init__(self, version: _Optional[str] = ..., hostname: _Optional[str] = ..., log_id: _Optional[str] = ..., session: _Optional[_Union[_stream_pb2.Session, _Mapping]] = ..., next_sequence: _Optional[int] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., sampler_state: _Optional[_Union[SamplerState, str]] = ..., quality: _Optional[_Union[_stream_pb2.SamplingQuality, _Mapping]] = ..., monotonic_time_nanos: _Optional[int] = ..., utc: _Optional[_Union[_stream_pb2.UtcEstimate, _Mapping]] = ..., classifier_state: _Optional[_Union[ClassifierState, str]] = ..., active_model: _Optional[_Union[_model_service_pb2.Model, _Mapping]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., uptime_nanos: _Optional[int] = ..., sampler_error: _Optional[str] = ..., classifier_error: _Optional[str] = ..., recording: _Optional[_Union[Recording, _Mapping]] = ...) -> None: ...
 
 class Source(_message.Message):
-    __slots__ = ("kind", "description", "speed")
+    __slots__ = ("kind", "description", "speed", "oversampling", "frame_read_nanos", "real_time_priority", "memory_locked")
     KIND_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     SPEED_FIELD_NUMBER: _ClassVar[int]
+    OVERSAMPLING_FIELD_NUMBER: _ClassVar[int]
+    FRAME_READ_NANOS_FIELD_NUMBER: _ClassVar[int]
+    REAL_TIME_PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_LOCKED_FIELD_NUMBER: _ClassVar[int]
     kind: str
     description: str
     speed: float
-    def __init__(self, kind: _Optional[str] = ..., description: _Optional[str] = ..., speed: _Optional[float] = ...) -> None: ...
+    oversampling: int
+    frame_read_nanos: int
+    real_time_priority: bool
+    memory_locked: bool
+    def __init__(self, kind: _Optional[str] = ..., description: _Optional[str] = ..., speed: _Optional[float] = ..., oversampling: _Optional[int] = ..., frame_read_nanos: _Optional[int] = ..., real_time_priority: bool = ..., memory_locked: bool = ...) -> None: ...
+
+class Recording(_message.Message):
+    __slots__ = ("state", "error", "size_bytes", "size_limit_bytes", "earliest", "durable_sequence", "lost_frame_count", "written_bytes")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SIZE_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    LOST_FRAME_COUNT_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    state: _stream_pb2.RecordingState
+    error: str
+    size_bytes: int
+    size_limit_bytes: int
+    earliest: _stream_pb2.LogPosition
+    durable_sequence: int
+    lost_frame_count: int
+    written_bytes: int
+    def __init__(self, state: _Optional[_Union[_stream_pb2.RecordingState, str]] = ..., error: _Optional[str] = ..., size_bytes: _Optional[int] = ..., size_limit_bytes: _Optional[int] = ..., earliest: _Optional[_Union[_stream_pb2.LogPosition, _Mapping]] = ..., durable_sequence: _Optional[int] = ..., lost_frame_count: _Optional[int] = ..., written_bytes: _Optional[int] = ...) -> None: ...
 
 class Runtime(_message.Message):
     __slots__ = ("name", "version")

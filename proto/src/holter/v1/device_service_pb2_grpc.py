@@ -40,6 +40,11 @@ class DeviceServiceStub(object):
                 request_serializer=holter_dot_v1_dot_device__service__pb2.GetDeviceRequest.SerializeToString,
                 response_deserializer=holter_dot_v1_dot_device__service__pb2.GetDeviceResponse.FromString,
                 _registered_method=True)
+        self.GetClock = channel.unary_unary(
+                '/holter.v1.DeviceService/GetClock',
+                request_serializer=holter_dot_v1_dot_device__service__pb2.GetClockRequest.SerializeToString,
+                response_deserializer=holter_dot_v1_dot_device__service__pb2.GetClockResponse.FromString,
+                _registered_method=True)
 
 
 class DeviceServiceServicer(object):
@@ -53,6 +58,15 @@ class DeviceServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetClock(self, request, context):
+        """Gets the device's clocks at one instant between the arrival of the request and the departure of
+        the response: nothing else is done. Of several calls the one that took least time tells best
+        how the caller's clock and the device's differ, to half of what it took.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DeviceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +74,11 @@ def add_DeviceServiceServicer_to_server(servicer, server):
                     servicer.GetDevice,
                     request_deserializer=holter_dot_v1_dot_device__service__pb2.GetDeviceRequest.FromString,
                     response_serializer=holter_dot_v1_dot_device__service__pb2.GetDeviceResponse.SerializeToString,
+            ),
+            'GetClock': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetClock,
+                    request_deserializer=holter_dot_v1_dot_device__service__pb2.GetClockRequest.FromString,
+                    response_serializer=holter_dot_v1_dot_device__service__pb2.GetClockResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +109,33 @@ class DeviceService(object):
             '/holter.v1.DeviceService/GetDevice',
             holter_dot_v1_dot_device__service__pb2.GetDeviceRequest.SerializeToString,
             holter_dot_v1_dot_device__service__pb2.GetDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetClock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holter.v1.DeviceService/GetClock',
+            holter_dot_v1_dot_device__service__pb2.GetClockRequest.SerializeToString,
+            holter_dot_v1_dot_device__service__pb2.GetClockResponse.FromString,
             options,
             channel_credentials,
             insecure,

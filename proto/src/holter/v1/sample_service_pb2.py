@@ -26,13 +26,15 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from holter.v1 import stream_pb2 as holter_dot_v1_dot_stream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eholter/v1/sample_service.proto\x12\tholter.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16holter/v1/stream.proto\"m\n\x14StreamSamplesRequest\x12%\n\x05start\x18\x01 \x01(\x0b\x32\x16.holter.v1.StreamStart\x12.\n\x0bmax_latency\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf5\x01\n\x15StreamSamplesResponse\x12\x34\n\x0fsession_started\x18\x01 \x01(\x0b\x32\x19.holter.v1.SessionStartedH\x00\x12.\n\x0csample_block\x18\x02 \x01(\x0b\x32\x16.holter.v1.SampleBlockH\x00\x12\x1d\n\x03gap\x18\x03 \x01(\x0b\x32\x0e.holter.v1.GapH\x00\x12)\n\theartbeat\x18\x04 \x01(\x0b\x32\x14.holter.v1.HeartbeatH\x00\x12#\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x14.holter.v1.StreamEndH\x00\x42\x07\n\x05\x65vent\"\x85\x02\n\x0bSampleBlock\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x03\x12\x13\n\x0b\x66rame_count\x18\x03 \x01(\x05\x12\x15\n\rchannel_count\x18\x04 \x01(\x05\x12\x1c\n\x14monotonic_time_nanos\x18\x05 \x01(\x03\x12\x0e\n\x06\x63ounts\x18\x06 \x01(\x0c\x12.\n\rsample_format\x18\x07 \x01(\x0e\x32\x17.holter.v1.SampleFormat\x12,\n\rlead_off_runs\x18\x08 \x03(\x0b\x32\x15.holter.v1.LeadOffRun\x12\x12\n\nlate_count\x18\t \x01(\x05\"9\n\nLeadOffRun\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x03\x12\x13\n\x0b\x66rame_count\x18\x02 \x01(\x05\x32\x65\n\rSampleService\x12T\n\rStreamSamples\x12\x1f.holter.v1.StreamSamplesRequest\x1a .holter.v1.StreamSamplesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eholter/v1/sample_service.proto\x12\tholter.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x16holter/v1/stream.proto\"m\n\x14StreamSamplesRequest\x12%\n\x05start\x18\x01 \x01(\x0b\x32\x16.holter.v1.StreamStart\x12.\n\x0bmax_latency\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf5\x01\n\x15StreamSamplesResponse\x12\x34\n\x0fsession_started\x18\x01 \x01(\x0b\x32\x19.holter.v1.SessionStartedH\x00\x12.\n\x0csample_block\x18\x02 \x01(\x0b\x32\x16.holter.v1.SampleBlockH\x00\x12\x1d\n\x03gap\x18\x03 \x01(\x0b\x32\x0e.holter.v1.GapH\x00\x12)\n\theartbeat\x18\x04 \x01(\x0b\x32\x14.holter.v1.HeartbeatH\x00\x12#\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x14.holter.v1.StreamEndH\x00\x42\x07\n\x05\x65vent\"\x85\x02\n\x0bSampleBlock\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x03\x12\x13\n\x0b\x66rame_count\x18\x03 \x01(\x05\x12\x15\n\rchannel_count\x18\x04 \x01(\x05\x12\x1c\n\x14monotonic_time_nanos\x18\x05 \x01(\x03\x12\x0e\n\x06\x63ounts\x18\x06 \x01(\x0c\x12.\n\rsample_format\x18\x07 \x01(\x0e\x32\x17.holter.v1.SampleFormat\x12,\n\rlead_off_runs\x18\x08 \x03(\x0b\x32\x15.holter.v1.LeadOffRun\x12\x12\n\nlate_count\x18\t \x01(\x05\"}\n\nLeadOffRun\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x03\x12\x13\n\x0b\x66rame_count\x18\x02 \x01(\x05\x12\x17\n\x0f\x63hannel_indexes\x18\x03 \x03(\x05\x12)\n\x07reasons\x18\x04 \x03(\x0e\x32\x18.holter.v1.LeadOffReason*\xa5\x01\n\rLeadOffReason\x12\x1f\n\x1bLEAD_OFF_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17LEAD_OFF_REASON_LO_PLUS\x10\x01\x12\x1c\n\x18LEAD_OFF_REASON_LO_MINUS\x10\x02\x12\x1a\n\x16LEAD_OFF_REASON_RAILED\x10\x03\x12\x1c\n\x18LEAD_OFF_REASON_SETTLING\x10\x04\x32\x65\n\rSampleService\x12T\n\rStreamSamples\x12\x1f.holter.v1.StreamSamplesRequest\x1a .holter.v1.StreamSamplesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holter.v1.sample_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LEADOFFREASON']._serialized_start=852
+  _globals['_LEADOFFREASON']._serialized_end=1017
   _globals['_STREAMSAMPLESREQUEST']._serialized_start=101
   _globals['_STREAMSAMPLESREQUEST']._serialized_end=210
   _globals['_STREAMSAMPLESRESPONSE']._serialized_start=213
@@ -40,7 +42,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SAMPLEBLOCK']._serialized_start=461
   _globals['_SAMPLEBLOCK']._serialized_end=722
   _globals['_LEADOFFRUN']._serialized_start=724
-  _globals['_LEADOFFRUN']._serialized_end=781
-  _globals['_SAMPLESERVICE']._serialized_start=783
-  _globals['_SAMPLESERVICE']._serialized_end=884
+  _globals['_LEADOFFRUN']._serialized_end=849
+  _globals['_SAMPLESERVICE']._serialized_start=1019
+  _globals['_SAMPLESERVICE']._serialized_end=1120
 # @@protoc_insertion_point(module_scope)

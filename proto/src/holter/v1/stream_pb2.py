@@ -25,41 +25,47 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16holter/v1/stream.proto\x12\tholter.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"l\n\x07\x43hannel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0fvolts_per_count\x18\x02 \x01(\x01\x12\x14\n\x0coffset_volts\x18\x03 \x01(\x01\x12\x0c\n\x04gain\x18\x04 \x01(\x01\x12\x16\n\x0e\x62\x61seline_volts\x18\x05 \x01(\x01\">\n\x0bUtcEstimate\x12\x14\n\x0coffset_nanos\x18\x01 \x01(\x03\x12\x19\n\x11uncertainty_nanos\x18\x02 \x01(\x03\"\xe9\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12\x0f\n\x07rate_hz\x18\x03 \x01(\x01\x12\x1d\n\x15start_monotonic_nanos\x18\x04 \x01(\x03\x12$\n\x08\x63hannels\x18\x05 \x03(\x0b\x32\x12.holter.v1.Channel\x12.\n\rsample_format\x18\x06 \x01(\x0e\x32\x17.holter.v1.SampleFormat\x12\x0f\n\x07\x62oot_id\x18\x07 \x01(\t\x12#\n\x03utc\x18\x08 \x01(\x0b\x32\x16.holter.v1.UtcEstimate\"\xa6\x01\n\x0eSessionStarted\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.holter.v1.Session\x12\x1b\n\x13previous_session_id\x18\x02 \x01(\x03\x12\x1e\n\x16previous_next_sequence\x18\x03 \x01(\x03\x12\x12\n\nhole_nanos\x18\x04 \x01(\x03\x12\x1e\n\x16hole_uncertainty_nanos\x18\x05 \x01(\x03\"C\n\x0bLogPosition\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\x03\x12\x10\n\x08sequence\x18\x03 \x01(\x03\"\x0b\n\tStartLive\"\x0f\n\rStartEarliest\"\xc2\x01\n\x0bStreamStart\x12$\n\x04live\x18\x01 \x01(\x0b\x32\x14.holter.v1.StartLiveH\x00\x12,\n\x08\x65\x61rliest\x18\x02 \x01(\x0b\x32\x18.holter.v1.StartEarliestH\x00\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x16.holter.v1.LogPositionH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x07\n\x05start\"j\n\x03Gap\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x03\x12\x13\n\x0b\x66rame_count\x18\x03 \x01(\x03\x12\"\n\x05\x63\x61use\x18\x04 \x01(\x0e\x32\x13.holter.v1.GapCause\"\xe0\x01\n\x0fSamplingQuality\x12\x16\n\x0ereceived_count\x18\x01 \x01(\x03\x12\x15\n\rmissing_count\x18\x02 \x01(\x03\x12\x12\n\nlate_count\x18\x03 \x01(\x03\x12\x17\n\x0f\x62us_error_count\x18\x04 \x01(\x03\x12\x1d\n\x15sampler_restart_count\x18\x05 \x01(\x03\x12\x1a\n\x12lateness_p50_nanos\x18\x06 \x01(\x03\x12\x1a\n\x12lateness_p99_nanos\x18\x07 \x01(\x03\x12\x1a\n\x12lateness_max_nanos\x18\x08 \x01(\x03\"\x88\x01\n\tHeartbeat\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x15\n\rnext_sequence\x18\x02 \x01(\x03\x12#\n\x03utc\x18\x03 \x01(\x0b\x32\x16.holter.v1.UtcEstimate\x12+\n\x07quality\x18\x04 \x01(\x0b\x32\x1a.holter.v1.SamplingQuality\"b\n\tStreamEnd\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x15\n\rnext_sequence\x18\x02 \x01(\x03\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.holter.v1.StreamEndReason*\\\n\x0cSampleFormat\x12\x1d\n\x19SAMPLE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10SAMPLE_FORMAT_U8\x10\x01\x12\x17\n\x13SAMPLE_FORMAT_S16LE\x10\x02*\xa3\x01\n\x08GapCause\x12\x19\n\x15GAP_CAUSE_UNSPECIFIED\x10\x00\x12\x17\n\x13GAP_CAUSE_BUS_ERROR\x10\x01\x12\x12\n\x0eGAP_CAUSE_LATE\x10\x02\x12\x15\n\x11GAP_CAUSE_OVERRUN\x10\x03\x12\x1f\n\x1bGAP_CAUSE_SAMPLER_RESTARTED\x10\x04\x12\x17\n\x13GAP_CAUSE_RETENTION\x10\x05*x\n\x0fStreamEndReason\x12!\n\x1dSTREAM_END_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSTREAM_END_REASON_STOPPING\x10\x01\x12\"\n\x1eSTREAM_END_REASON_SOURCE_ENDED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16holter/v1/stream.proto\x12\tholter.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x01\n\x07\x43hannel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0fvolts_per_count\x18\x02 \x01(\x01\x12\x14\n\x0coffset_volts\x18\x03 \x01(\x01\x12\x0c\n\x04gain\x18\x04 \x01(\x01\x12\x16\n\x0e\x62\x61seline_volts\x18\x05 \x01(\x01\x12\x1c\n\x14\x63\x61pture_offset_nanos\x18\x06 \x01(\x03\"T\n\x0bUtcEstimate\x12\x14\n\x0coffset_nanos\x18\x01 \x01(\x03\x12\x19\n\x11uncertainty_nanos\x18\x02 \x01(\x03\x12\x14\n\x0csynchronized\x18\x03 \x01(\x08\"\xe9\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12\x0f\n\x07rate_hz\x18\x03 \x01(\x01\x12\x1d\n\x15start_monotonic_nanos\x18\x04 \x01(\x03\x12$\n\x08\x63hannels\x18\x05 \x03(\x0b\x32\x12.holter.v1.Channel\x12.\n\rsample_format\x18\x06 \x01(\x0e\x32\x17.holter.v1.SampleFormat\x12\x0f\n\x07\x62oot_id\x18\x07 \x01(\t\x12#\n\x03utc\x18\x08 \x01(\x0b\x32\x16.holter.v1.UtcEstimate\"\xa6\x01\n\x0eSessionStarted\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.holter.v1.Session\x12\x1b\n\x13previous_session_id\x18\x02 \x01(\x03\x12\x1e\n\x16previous_next_sequence\x18\x03 \x01(\x03\x12\x12\n\nhole_nanos\x18\x04 \x01(\x03\x12\x1e\n\x16hole_uncertainty_nanos\x18\x05 \x01(\x03\"C\n\x0bLogPosition\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\x03\x12\x10\n\x08sequence\x18\x03 \x01(\x03\"\x0b\n\tStartLive\"\x0f\n\rStartEarliest\"\xc2\x01\n\x0bStreamStart\x12$\n\x04live\x18\x01 \x01(\x0b\x32\x14.holter.v1.StartLiveH\x00\x12,\n\x08\x65\x61rliest\x18\x02 \x01(\x0b\x32\x18.holter.v1.StartEarliestH\x00\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x16.holter.v1.LogPositionH\x00\x12*\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x42\x07\n\x05start\"j\n\x03Gap\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x03\x12\x13\n\x0b\x66rame_count\x18\x03 \x01(\x03\x12\"\n\x05\x63\x61use\x18\x04 \x01(\x0e\x32\x13.holter.v1.GapCause\";\n\rBusErrorCount\x12\r\n\x05\x65rrno\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"\xa3\x02\n\rRecentQuality\x12\x16\n\x0e\x64uration_nanos\x18\x01 \x01(\x03\x12\x16\n\x0ereceived_count\x18\x02 \x01(\x03\x12\x15\n\rmissing_count\x18\x03 \x01(\x03\x12\x12\n\nlate_count\x18\x04 \x01(\x03\x12\x13\n\x0bretry_count\x18\x05 \x01(\x03\x12\x17\n\x0f\x62us_error_count\x18\x06 \x01(\x03\x12\x18\n\x10\x61\x63hieved_rate_hz\x18\x07 \x01(\x01\x12\x1a\n\x12lateness_p50_nanos\x18\x08 \x01(\x03\x12\x1a\n\x12lateness_p99_nanos\x18\t \x01(\x03\x12\x1b\n\x13lateness_p999_nanos\x18\n \x01(\x03\x12\x1a\n\x12lateness_max_nanos\x18\x0b \x01(\x03\"\xef\x02\n\x0fSamplingQuality\x12\x16\n\x0ereceived_count\x18\x01 \x01(\x03\x12\x15\n\rmissing_count\x18\x02 \x01(\x03\x12\x12\n\nlate_count\x18\x03 \x01(\x03\x12\x17\n\x0f\x62us_error_count\x18\x04 \x01(\x03\x12\x1d\n\x15sampler_restart_count\x18\x05 \x01(\x03\x12\x1a\n\x12lateness_p50_nanos\x18\x06 \x01(\x03\x12\x1a\n\x12lateness_p99_nanos\x18\x07 \x01(\x03\x12\x1a\n\x12lateness_max_nanos\x18\x08 \x01(\x03\x12\x1b\n\x13lateness_p999_nanos\x18\t \x01(\x03\x12\x13\n\x0bretry_count\x18\n \x01(\x03\x12,\n\nbus_errors\x18\x0b \x03(\x0b\x32\x18.holter.v1.BusErrorCount\x12-\n\x0blast_minute\x18\x0c \x01(\x0b\x32\x18.holter.v1.RecentQuality\"\xbc\x01\n\tHeartbeat\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x15\n\rnext_sequence\x18\x02 \x01(\x03\x12#\n\x03utc\x18\x03 \x01(\x0b\x32\x16.holter.v1.UtcEstimate\x12+\n\x07quality\x18\x04 \x01(\x0b\x32\x1a.holter.v1.SamplingQuality\x12\x32\n\x0frecording_state\x18\x05 \x01(\x0e\x32\x19.holter.v1.RecordingState\"b\n\tStreamEnd\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x15\n\rnext_sequence\x18\x02 \x01(\x03\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.holter.v1.StreamEndReason*\\\n\x0cSampleFormat\x12\x1d\n\x19SAMPLE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10SAMPLE_FORMAT_U8\x10\x01\x12\x17\n\x13SAMPLE_FORMAT_S16LE\x10\x02*\xa3\x01\n\x08GapCause\x12\x19\n\x15GAP_CAUSE_UNSPECIFIED\x10\x00\x12\x17\n\x13GAP_CAUSE_BUS_ERROR\x10\x01\x12\x12\n\x0eGAP_CAUSE_LATE\x10\x02\x12\x15\n\x11GAP_CAUSE_OVERRUN\x10\x03\x12\x1f\n\x1bGAP_CAUSE_SAMPLER_RESTARTED\x10\x04\x12\x17\n\x13GAP_CAUSE_RETENTION\x10\x05*m\n\x0eRecordingState\x12\x1f\n\x1bRECORDING_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19RECORDING_STATE_RECORDING\x10\x01\x12\x1b\n\x17RECORDING_STATE_STOPPED\x10\x02*x\n\x0fStreamEndReason\x12!\n\x1dSTREAM_END_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSTREAM_END_REASON_STOPPING\x10\x01\x12\"\n\x1eSTREAM_END_REASON_SOURCE_ENDED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holter.v1.stream_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SAMPLEFORMAT']._serialized_start=1519
-  _globals['_SAMPLEFORMAT']._serialized_end=1611
-  _globals['_GAPCAUSE']._serialized_start=1614
-  _globals['_GAPCAUSE']._serialized_end=1777
-  _globals['_STREAMENDREASON']._serialized_start=1779
-  _globals['_STREAMENDREASON']._serialized_end=1899
-  _globals['_CHANNEL']._serialized_start=70
-  _globals['_CHANNEL']._serialized_end=178
-  _globals['_UTCESTIMATE']._serialized_start=180
-  _globals['_UTCESTIMATE']._serialized_end=242
-  _globals['_SESSION']._serialized_start=245
-  _globals['_SESSION']._serialized_end=478
-  _globals['_SESSIONSTARTED']._serialized_start=481
-  _globals['_SESSIONSTARTED']._serialized_end=647
-  _globals['_LOGPOSITION']._serialized_start=649
-  _globals['_LOGPOSITION']._serialized_end=716
-  _globals['_STARTLIVE']._serialized_start=718
-  _globals['_STARTLIVE']._serialized_end=729
-  _globals['_STARTEARLIEST']._serialized_start=731
-  _globals['_STARTEARLIEST']._serialized_end=746
-  _globals['_STREAMSTART']._serialized_start=749
-  _globals['_STREAMSTART']._serialized_end=943
-  _globals['_GAP']._serialized_start=945
-  _globals['_GAP']._serialized_end=1051
-  _globals['_SAMPLINGQUALITY']._serialized_start=1054
-  _globals['_SAMPLINGQUALITY']._serialized_end=1278
-  _globals['_HEARTBEAT']._serialized_start=1281
-  _globals['_HEARTBEAT']._serialized_end=1417
-  _globals['_STREAMEND']._serialized_start=1419
-  _globals['_STREAMEND']._serialized_end=1517
+  _globals['_SAMPLEFORMAT']._serialized_start=2122
+  _globals['_SAMPLEFORMAT']._serialized_end=2214
+  _globals['_GAPCAUSE']._serialized_start=2217
+  _globals['_GAPCAUSE']._serialized_end=2380
+  _globals['_RECORDINGSTATE']._serialized_start=2382
+  _globals['_RECORDINGSTATE']._serialized_end=2491
+  _globals['_STREAMENDREASON']._serialized_start=2493
+  _globals['_STREAMENDREASON']._serialized_end=2613
+  _globals['_CHANNEL']._serialized_start=71
+  _globals['_CHANNEL']._serialized_end=209
+  _globals['_UTCESTIMATE']._serialized_start=211
+  _globals['_UTCESTIMATE']._serialized_end=295
+  _globals['_SESSION']._serialized_start=298
+  _globals['_SESSION']._serialized_end=531
+  _globals['_SESSIONSTARTED']._serialized_start=534
+  _globals['_SESSIONSTARTED']._serialized_end=700
+  _globals['_LOGPOSITION']._serialized_start=702
+  _globals['_LOGPOSITION']._serialized_end=769
+  _globals['_STARTLIVE']._serialized_start=771
+  _globals['_STARTLIVE']._serialized_end=782
+  _globals['_STARTEARLIEST']._serialized_start=784
+  _globals['_STARTEARLIEST']._serialized_end=799
+  _globals['_STREAMSTART']._serialized_start=802
+  _globals['_STREAMSTART']._serialized_end=996
+  _globals['_GAP']._serialized_start=998
+  _globals['_GAP']._serialized_end=1104
+  _globals['_BUSERRORCOUNT']._serialized_start=1106
+  _globals['_BUSERRORCOUNT']._serialized_end=1165
+  _globals['_RECENTQUALITY']._serialized_start=1168
+  _globals['_RECENTQUALITY']._serialized_end=1459
+  _globals['_SAMPLINGQUALITY']._serialized_start=1462
+  _globals['_SAMPLINGQUALITY']._serialized_end=1829
+  _globals['_HEARTBEAT']._serialized_start=1832
+  _globals['_HEARTBEAT']._serialized_end=2020
+  _globals['_STREAMEND']._serialized_start=2022
+  _globals['_STREAMEND']._serialized_end=2120
 # @@protoc_insertion_point(module_scope)
