@@ -30,11 +30,24 @@ SETTINGS = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Input:
-    """One input of a converter: volts = count * volts_per_count + offset_volts."""
+    """One input of a converter: volts = count * volts_per_count + offset_volts.
+
+    Attributes:
+        name: its name, e.g. "A0".
+        volts_per_count: volts of one count.
+        offset_volts: volts at count 0.
+        capture_offset_ns: time from the begin of the read to the instant at which the count was
+            true: the conversion's, or the mean of the conversions' that are averaged.
+        rail_low: the count at or below which the front end is at its lower rail.
+        rail_high: the count at or above which it is at its upper rail, or beyond full scale.
+    """
 
     name: str
     volts_per_count: float
     offset_volts: float = 0.0
+    capture_offset_ns: int = 0
+    rail_low: int = 0
+    rail_high: int = 255
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +55,14 @@ class AdcInfo:
     """What a source is, once it is open.
 
     Attributes:
-        kind: "pcf8591", "simulate" or "replay".
+        kind: "pcf8591", "ads1115", "simulate" or "replay".
         description: the source in words, e.g. "PCF8591 at 0x48 on /dev/i2c-1".
         inputs: the channels of a frame, in the order of their counts.
         sample_format: how a count is written: the name of a SampleFormat.
         frame_size: bytes of one frame.
+        oversampling: conversions that are averaged for one count.
+        frame_read_ns: time of the fastest read of one frame that was measured; 0 where nothing is
+            read.
     """
 
     kind: str
@@ -54,6 +70,8 @@ class AdcInfo:
     inputs: tuple[Input, ...]
     sample_format: str
     frame_size: int
+    oversampling: int = 1
+    frame_read_ns: int = 0
 
 
 class Adc(Protocol):
