@@ -23,10 +23,14 @@ _NANOS = 1_000_000_000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UtcEstimate:
-    """The wall clock: UTC is monotonic time + offset_ns, give or take uncertainty_ns."""
+    """The wall clock: UTC is monotonic time + offset_ns, give or take uncertainty_ns.
+
+    Where it is not `synchronized` to a time server, the true uncertainty is unknown.
+    """
 
     offset_ns: int = 0
     uncertainty_ns: int = 0
+    synchronized: bool = False
 
 
 class Clock(Protocol):

@@ -22,7 +22,7 @@ from .config import SPEED_MAX, Config
 from .errors import DeviceError, SourceError
 from .grid import GapCause, Grid
 from .process import Child, ChildEndedError
-from .samples import Block, Channel, Gap, Quality, SampleFormat
+from .samples import Block, Channel, Gap, SampleFormat, SessionQuality
 from .tiling import ProtocolError, Tiling
 
 # Time for the child to import its libraries and to open the source: a record of a day, on a Pi.
@@ -55,6 +55,10 @@ class SourceInfo:
         channels: the channels of a frame, in the order of their counts.
         sample_format: how a count is written.
         speed: how much faster than real time its clock runs; 0 as fast as can be.
+        oversampling: conversions that are averaged for one count.
+        frame_read_ns: time that reading one frame takes; 0 where nothing is read.
+        real_time_priority: whether the process runs under SCHED_FIFO.
+        memory_locked: whether its memory is locked.
     """
 
     kind: str
@@ -62,6 +66,10 @@ class SourceInfo:
     channels: tuple[Channel, ...]
     sample_format: SampleFormat
     speed: float
+    oversampling: int = 1
+    frame_read_ns: int = 0
+    real_time_priority: bool = False
+    memory_locked: bool = False
 
     @property
     def frame_size(self) -> int:
@@ -85,7 +93,7 @@ class Sampler(Protocol):
         """What ended it last, as a sentence; "" where nothing did."""
 
     @property
-    def quality(self) -> Quality:
+    def quality(self) -> SessionQuality:
         """How well it keeps its grid."""
 
     async def open(self) -> SourceInfo:
@@ -151,7 +159,7 @@ class ProcessSampler:
         return self._last_error
 
     @property
-    def quality(self) -> Quality:
+    def quality(self) -> SessionQuality:
         """How well it keeps its grid; lateness is told by the child once a second."""
         return self._tiling.quality
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -39,12 +40,23 @@ class UnclassifiableReason(enum.IntEnum):
     RESTARTED = 6
 
 
+class LeadOff(enum.IntFlag):
+    """Why an electrode counts as off; bit n is number n of the wire's LeadOffReason."""
+
+    NONE = 0
+    LO_PLUS = 1 << 1
+    LO_MINUS = 1 << 2
+    RAILED = 1 << 3
+    SETTLING = 1 << 4
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Channel:
     """One input and its linear maps; the default is PCF8591 behind an AD8232.
 
     volts = count * volts_per_count + offset_volts (data sheet of the converter);
     millivolts = (volts - baseline_volts) / gain * 1000 (data sheet of the front end).
+    A count was true capture_offset_ns after its frame's instant on the grid.
     """
 
     name: str
@@ -52,6 +64,7 @@ class Channel:
     offset_volts: float = 0.0
     gain: float = 1100.0
     baseline_volts: float = 1.65
+    capture_offset_ns: int = 0
 
     def affine(self, unit: str) -> tuple[float, float]:
         """The map to "counts", "volts" or "millivolts" as (scale, offset) of a count."""
@@ -104,10 +117,19 @@ class Session:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LeadOffRun:
-    """Frames during which an electrode was off, or not yet settled after it."""
+    """Frames during which an electrode was off, or the front end not yet settled after it.
+
+    Attributes:
+        first_sequence: the first frame.
+        frame_count: number of frames.
+        channel_mask: bit c is set where channel c is not to be trusted; 0 means all channels.
+        reasons: why, over all these channels.
+    """
 
     first_sequence: int
     frame_count: int
+    channel_mask: int = 0
+    reasons: LeadOff = LeadOff.NONE
 
     @property
     def next_sequence(self) -> int:
@@ -204,13 +226,50 @@ class ModelChange:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """How well the sampler keeps its grid, since the session started; times in ns."""
+    """How well the sampler keeps its grid; times in ns.
+
+    Attributes:
+        received_count: frames that were read.
+        missing_count: frames in gaps.
+        late_count: reads that began late, but within one period.
+        retry_count: reads that were tried again within their tick.
+        bus_errors: reads that failed, by errno.
+        lateness_p50_ns: the time by which half of the reads began after their tick; likewise the
+            other percentiles and the greatest.
+    """
 
     received_count: int = 0
     missing_count: int = 0
     late_count: int = 0
-    bus_error_count: int = 0
-    sampler_restart_count: int = 0
+    retry_count: int = 0
+    bus_errors: Mapping[int, int] = dataclasses.field(default_factory=dict)
     lateness_p50_ns: int = 0
     lateness_p99_ns: int = 0
+    lateness_p999_ns: int = 0
     lateness_max_ns: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RecentQuality(Quality):
+    """The newest minute of the grid, or the session where that is less.
+
+    Attributes:
+        duration_ns: time on the grid that this is about.
+        achieved_rate_hz: frames that were read in a second of it.
+    """
+
+    duration_ns: int = 0
+    achieved_rate_hz: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SessionQuality(Quality):
+    """The session so far.
+
+    Attributes:
+        sampler_restart_count: starts of the sampler process after the first.
+        last_minute: the newest minute.
+    """
+
+    sampler_restart_count: int = 0
+    last_minute: RecentQuality = dataclasses.field(default_factory=RecentQuality)

@@ -15,7 +15,7 @@ from .children.sampler_frames import (
 )
 from .grid import GapCause
 from .lateness import Lateness
-from .samples import Block, Gap, Quality
+from .samples import Block, Gap, SessionQuality
 
 
 class ProtocolError(Exception):
@@ -43,16 +43,17 @@ class Tiling:
         self._late_count = 0
 
     @property
-    def quality(self) -> Quality:
+    def quality(self) -> SessionQuality:
         """How well the grid was kept; lateness is told by the process once a second."""
-        return Quality(
+        return SessionQuality(
             received_count=self._received_count,
             missing_count=self._missing_count,
             late_count=self._late_count,
-            bus_error_count=self.bus_errors.total(),
+            bus_errors=dict(self.bus_errors.most_common()),
             sampler_restart_count=self.restart_count,
             lateness_p50_ns=self._lateness.quantile_ns(0.5),
             lateness_p99_ns=self._lateness.quantile_ns(0.99),
+            lateness_p999_ns=self._lateness.quantile_ns(0.999),
             lateness_max_ns=self._lateness.max_ns,
         )
 

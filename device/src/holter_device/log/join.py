@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 from ..samples import Block, Gap, LeadOffRun
@@ -87,15 +88,25 @@ def _add_gap(joined: list[Frames], gap: Gap) -> None:
 
 def _cut_runs(runs: Sequence[LeadOffRun], first: int, end: int) -> tuple[LeadOffRun, ...]:
     bounds = ((max(first, run.first_sequence), min(end, run.next_sequence)) for run in runs)
-    return tuple(LeadOffRun(start, stop - start) for start, stop in bounds if stop > start)
+    return tuple(
+        dataclasses.replace(run, first_sequence=start, frame_count=stop - start)
+        for run, (start, stop) in zip(runs, bounds, strict=True)
+        if stop > start
+    )
 
 
 def _join_runs(runs: Sequence[LeadOffRun]) -> tuple[LeadOffRun, ...]:
     joined: list[LeadOffRun] = []
     for run in runs:
-        if joined and joined[-1].next_sequence == run.first_sequence:
-            before = joined[-1]
-            joined[-1] = LeadOffRun(before.first_sequence, before.frame_count + run.frame_count)
+        before = joined[-1] if joined else None
+        if before is not None and _goes_on(before, run):
+            frame_count = before.frame_count + run.frame_count
+            joined[-1] = dataclasses.replace(before, frame_count=frame_count)
         else:
             joined.append(run)
     return tuple(joined)
+
+
+def _goes_on(before: LeadOffRun, run: LeadOffRun) -> bool:
+    same = before.channel_mask == run.channel_mask and before.reasons == run.reasons
+    return same and before.next_sequence == run.first_sequence

@@ -23,6 +23,7 @@ from ..samples import (
     Channel,
     Classification,
     Gap,
+    LeadOff,
     LeadOffRun,
     SampleFormat,
     Session,
@@ -35,7 +36,7 @@ SEQUENCE_BITS = 40
 MAX_SEQUENCE = (1 << SEQUENCE_BITS) - 1
 
 _APPLICATION_ID = 0x484C5452
-_VERSION = 1
+_VERSION = 2
 _JOURNAL_LIMIT = 16 << 20
 _BUSY_SECONDS = 10.0
 
@@ -155,6 +156,19 @@ def _make_or_check(connection: sqlite3.Connection, path: Path) -> None:
             path=path,
             version=version,
         )
+    elif version == 1:
+        _from_version_1(connection)
+
+
+def _from_version_1(connection: sqlite3.Connection) -> None:
+    """Lead-off runs had no channels and no reasons."""
+    connection.create_function("widen", 1, _widen, deterministic=True)
+    connection.execute("UPDATE frames SET lead_off = widen(lead_off) WHERE lead_off IS NOT NULL")
+    connection.execute(f"PRAGMA user_version={_VERSION}")
+
+
+def _widen(lead_off: bytes) -> bytes:
+    return b"".join(struct.pack("<4I", *run, 0, 0) for run in struct.iter_unpack("<2I", lead_off))
 
 
 def file_error(path: Path, error: Exception) -> DataDirectoryError:
@@ -203,7 +217,12 @@ def encode_frames(item: Frames) -> tuple[int, int, int, int, bytes | None, bytes
     runs = [
         number
         for run in item.lead_off
-        for number in (run.first_sequence - item.first_sequence, run.frame_count)
+        for number in (
+            run.first_sequence - item.first_sequence,
+            run.frame_count,
+            run.channel_mask,
+            run.reasons,
+        )
     ]
     lead_off = struct.pack(f"<{len(runs)}I", *runs) if runs else None
     return key, item.frame_count, 0, item.late_count, lead_off, item.counts
@@ -222,7 +241,10 @@ def decode_frames(
     if cause:
         return Gap(session_id, first, frame_count, GapCause(cause))
     runs = (
-        tuple(LeadOffRun(first + start, n) for start, n in struct.iter_unpack("<2I", lead_off))
+        tuple(
+            LeadOffRun(first + start, n, mask, LeadOff(reasons))
+            for start, n, mask, reasons in struct.iter_unpack("<4I", lead_off)
+        )
         if lead_off
         else ()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import Any
 
@@ -18,7 +19,17 @@ from ..deploy import DeployOutcome
 from ..errors import InvalidFieldError
 from ..gate import GateReport
 from ..log import End, Start, StartEarliest, StartLive, StartPosition, StartTime
-from ..samples import Block, Channel, Classification, Gap, ModelChange, Quality, Session
+from ..samples import (
+    Block,
+    Channel,
+    Classification,
+    Gap,
+    LeadOffRun,
+    ModelChange,
+    Quality,
+    Session,
+    SessionQuality,
+)
 from ..store import StoredModel
 
 DEFAULT_MAX_LATENCY_SECONDS = 0.1
@@ -104,12 +115,17 @@ def channel_to_pb(channel: Channel) -> stream_pb.Channel:
         offset_volts=channel.offset_volts,
         gain=channel.gain,
         baseline_volts=channel.baseline_volts,
+        capture_offset_nanos=channel.capture_offset_ns,
     )
 
 
 def utc_to_pb(utc: UtcEstimate) -> stream_pb.UtcEstimate:
     """The wall clock."""
-    return stream_pb.UtcEstimate(offset_nanos=utc.offset_ns, uncertainty_nanos=utc.uncertainty_ns)
+    return stream_pb.UtcEstimate(
+        offset_nanos=utc.offset_ns,
+        uncertainty_nanos=utc.uncertainty_ns,
+        synchronized=utc.synchronized,
+    )
 
 
 def session_to_pb(session: Session) -> stream_pb.Session:
@@ -147,12 +163,22 @@ def block_fields(block: Block, session: Session) -> dict[str, Any]:
         "monotonic_time_nanos": session.grid.time_ns(block.first_sequence),
         "counts": block.counts,
         "sample_format": int(session.sample_format),
-        "lead_off_runs": [
-            {"first_sequence": run.first_sequence, "frame_count": run.frame_count}
-            for run in block.lead_off
-        ],
+        "lead_off_runs": [_lead_off_fields(run) for run in block.lead_off],
         "late_count": block.late_count,
     }
+
+
+def _lead_off_fields(run: LeadOffRun) -> dict[str, Any]:
+    return {
+        "first_sequence": run.first_sequence,
+        "frame_count": run.frame_count,
+        "channel_indexes": _set_bits(run.channel_mask),
+        "reasons": _set_bits(run.reasons),
+    }
+
+
+def _set_bits(mask: int) -> list[int]:
+    return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
 
 
 def gap_to_pb(gap: Gap) -> stream_pb.Gap:
@@ -174,18 +200,37 @@ def end_to_pb(end: End) -> stream_pb.StreamEnd:
     )
 
 
-def quality_to_pb(quality: Quality) -> stream_pb.SamplingQuality:
+def quality_to_pb(quality: SessionQuality) -> stream_pb.SamplingQuality:
     """The sampler's quality."""
+    recent = quality.last_minute
     return stream_pb.SamplingQuality(
-        received_count=quality.received_count,
-        missing_count=quality.missing_count,
-        late_count=quality.late_count,
-        bus_error_count=quality.bus_error_count,
+        **_quality_fields(quality),
         sampler_restart_count=quality.sampler_restart_count,
-        lateness_p50_nanos=quality.lateness_p50_ns,
-        lateness_p99_nanos=quality.lateness_p99_ns,
-        lateness_max_nanos=quality.lateness_max_ns,
+        bus_errors=[
+            stream_pb.BusErrorCount(errno=number, name=errno.errorcode.get(number, ""), count=count)
+            for number, count in quality.bus_errors.items()
+        ],
+        last_minute=stream_pb.RecentQuality(
+            **_quality_fields(recent),
+            duration_nanos=recent.duration_ns,
+            achieved_rate_hz=recent.achieved_rate_hz,
+        ),
     )
+
+
+def _quality_fields(quality: Quality) -> dict[str, Any]:
+    """The fields that a session's quality and the last minute's share."""
+    return {
+        "received_count": quality.received_count,
+        "missing_count": quality.missing_count,
+        "late_count": quality.late_count,
+        "retry_count": quality.retry_count,
+        "bus_error_count": sum(quality.bus_errors.values()),
+        "lateness_p50_nanos": quality.lateness_p50_ns,
+        "lateness_p99_nanos": quality.lateness_p99_ns,
+        "lateness_p999_nanos": quality.lateness_p999_ns,
+        "lateness_max_nanos": quality.lateness_max_ns,
+    }
 
 
 def classification_fields(item: Classification, session: Session | None) -> dict[str, Any]:

@@ -25,6 +25,21 @@ class DeviceServicer(pb_grpc.DeviceServiceServicer):
         self._version = importlib.metadata.version("holter-device")
 
     @translated
+    async def GetClock(  # noqa: N802 (the method's name is the wire's)
+        self,
+        request: pb.GetClockRequest,
+        context: grpc.aio.ServicerContext[pb.GetClockRequest, pb.GetClockResponse],
+    ) -> pb.GetClockResponse:
+        """Look at the clocks, and do nothing else."""
+        clock = self._core.clock
+        return pb.GetClockResponse(
+            monotonic_time_nanos=clock.monotonic_ns(),
+            utc=convert.utc_to_pb(clock.utc()),
+            boot_id=self._core.session.boot_id,
+            speed=self._core.config.speed_factor,
+        )
+
+    @translated
     async def GetDevice(  # noqa: N802 (the method's name is the wire's)
         self,
         request: pb.GetDeviceRequest,
@@ -40,7 +55,13 @@ class DeviceServicer(pb_grpc.DeviceServiceServicer):
             session=convert.session_to_pb(core.session),
             next_sequence=core.pipeline.next_sequence,
             source=pb.Source(
-                kind=source.kind, description=source.description, speed=core.config.speed_factor
+                kind=source.kind,
+                description=source.description,
+                speed=core.config.speed_factor,
+                oversampling=source.oversampling,
+                frame_read_nanos=source.frame_read_ns,
+                real_time_priority=source.real_time_priority,
+                memory_locked=source.memory_locked,
             ),
             sampler_state=f"SAMPLER_STATE_{core.sampler.state.name}",
             quality=convert.quality_to_pb(core.sampler.quality),
