@@ -39,8 +39,12 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path)
         ({"rate": "fast"}, "rate is 'fast', not a number"),
         ({"rate": "5000"}, "above 0, to 4000"),
         ({"replay": "208", "replay_leads": "V1,V1"}, "replay_leads is 'V1,V1'"),
-        ({"oversampling": "17"}, "oversampling is 17; it must be 1 to 16"),
-        ({"address": "0x50"}, "0x48 to 0x4f"),
+        ({"oversampling": "17"}, "oversampling is '17'; it must be 1 to 16, or auto"),
+        ({"oversampling": "much"}, "oversampling is 'much'; it must be 1 to 16, or auto"),
+        ({"address": "0x50"}, "0x48 to 0x4f for pcf8591"),
+        ({"adc": "ads1115", "address": "0x4c"}, "address is '0x4c'; it must be 0x48 to 0x4b for"),
+        ({"adc": "ads1015"}, "adc is 'ads1015'; it must be pcf8591, ads1115"),
+        ({"full_scale_volts": "3.3"}, "it must be 6.144, 4.096, 2.048, 1.024, 0.512, 0.256"),
         ({"bus": "-1"}, "bus is -1"),
         ({"simulate": "flutter"}, "must be sinus, bigeminy, atrial, noise, leads-off"),
         ({"simulate": "sinus", "replay": "208"}, "exclude each other"),
@@ -66,6 +70,9 @@ def test_what_is_out_of_range_is_one_sentence(flags: dict[str, Any], words: str)
         ('rate = "360"\nbus = true\n', "not a"),
         ("rate = \n", "is not TOML"),
         ("bus = 1.5\n", "bus is 1.5, not a whole number"),
+        ("oversampling = 17\n", "oversampling is '17'"),
+        ("oversampling = 1.5\n", "oversampling is '1.5'"),
+        ("oversampling = true\n", "oversampling is True, not a text"),
         ("loop = 1\n", "loop is 1, not true or false"),
         ('inputs = "A9"\n', "inputs is 'A9'"),
     ],
@@ -77,6 +84,13 @@ def test_a_wrong_file_is_one_sentence_that_names_it(text: str, words: str, tmp_p
         load_config(path, {})
     assert words in str(raised.value)
     assert "holterd.toml" in str(raised.value) or "not a" in words
+
+
+@pytest.mark.parametrize(("text", "value"), [("4", "4"), ('"4"', "4"), ('"auto"', "auto")])
+def test_oversampling_may_be_a_number_or_a_word(text: str, value: str, tmp_path: Path) -> None:
+    """A file says it as people write it: a number, or auto."""
+    path = _file(tmp_path, f"oversampling = {text}\n")
+    assert load_config(path, {}).oversampling == value
 
 
 def test_a_file_is_not_blamed_for_a_flag(tmp_path: Path) -> None:

@@ -24,9 +24,16 @@ if TYPE_CHECKING:
 
 SIMULATIONS = ("sinus", "bigeminy", "atrial", "noise", "leads-off")
 INPUTS = ("A0", "A1", "A2", "A3")
+# The I2C addresses of each converter.
+ADCS = {"pcf8591": range(0x48, 0x50), "ads1115": range(0x48, 0x4C)}
+# Ranges of the ADS1115 in volts; the place of each is its PGA code.
+FULL_SCALES = (6.144, 4.096, 2.048, 1.024, 0.512, 0.256)
+MAX_OVERSAMPLING = 16
 RUNTIMES = ("auto", "litert", "tflite")
 SPEED_MAX = 0.0
 MAX_RATE_HZ = 4000.0
+# Texts that a file may give as a number.
+_NUMBERS_OR_WORDS = ("speed", "oversampling")
 _KINDS: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -55,6 +62,9 @@ class Config:
         "DIR",
     )
     retention_hours: float = _setting(168.0, "how long the log keeps what it has", "HOURS")
+    retention_mib: float = _setting(
+        1024.0, "size above which the log drops its oldest, in MiB; 0 for no limit", "MIB"
+    )
     commit_interval: float = _setting(
         1.0, "seconds between two writes of the log: what a power cut may lose", "SECONDS"
     )
@@ -66,14 +76,27 @@ class Config:
     )
     loop: bool = _setting(False, "start a replayed record again when it is over")
     speed: str = _setting("1", "how much faster than real time to simulate or replay, or max", "X")
+    adc: str = _setting("pcf8591", f"the converter: {' or '.join(ADCS)}", "CHIP")
     bus: int = _setting(1, "number N of the I2C bus /dev/i2c-N", "N")
-    address: int = _setting(0x48, "I2C address of the PCF8591, 0x48 to 0x4f", "ADDRESS")
+    address: int = _setting(
+        0x48, "I2C address of the converter: pcf8591 0x48 to 0x4f, ads1115 0x48 to 0x4b", "ADDRESS"
+    )
     inputs: tuple[str, ...] = _setting(
         ("A0",), "inputs of the converter that are channels, of A0,A1,A2,A3", "NAMES"
     )
     rate: float = _setting(360.0, "frames a second", "HZ")
-    oversampling: int = _setting(1, "conversions that are averaged for one count, 1 to 16", "M")
-    reference_volts: float = _setting(3.3, "Vref of the converter, in volts", "VOLTS")
+    oversampling: str = _setting(
+        "1",
+        "conversions that are averaged for one count, 1 to 16; auto takes as many as fit into half "
+        "of a period at the bus speed that is measured",
+        "M",
+    )
+    reference_volts: float = _setting(
+        3.3, "Vref of the PCF8591 or supply of the ADS1115, in volts", "VOLTS"
+    )
+    full_scale_volts: float = _setting(
+        4.096, f"range of the ADS1115: {', '.join(map(str, FULL_SCALES))}", "VOLTS"
+    )
     gain: float = _setting(1100.0, "gain of the front end, volts for a volt", "GAIN")
     baseline_volts: float = _setting(1.65, "volts at the converter for 0 mV of ECG", "VOLTS")
     runtime: str = _setting("auto", f"TFLite runtime: {', '.join(RUNTIMES)}", "NAME")
@@ -100,7 +123,10 @@ class Config:
             raise ConfigError("speed is for --simulate and --replay: a chip has its own time")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
         _require(0 <= self.bus < 1000, "bus", self.bus, "0 to 999")
-        _require(0x48 <= self.address <= 0x4F, "address", f"{self.address:#x}", "0x48 to 0x4f")
+        _require(self.adc in ADCS, "adc", self.adc, tuple(ADCS))
+        allowed = ADCS[self.adc]
+        text = f"{allowed[0]:#x} to {allowed[-1]:#x} for {self.adc}"
+        _require(self.address in allowed, "address", f"{self.address:#x}", text)
         inputs = bool(self.inputs) and set(self.inputs) <= set(INPUTS)
         inputs = inputs and len(set(self.inputs)) == len(self.inputs)
         _require(inputs, "inputs", ",".join(self.inputs), "some of A0,A1,A2,A3, each once")
@@ -108,13 +134,19 @@ class Config:
         alone = len(set(leads)) == len(leads)
         _require(alone, "replay_leads", ",".join(leads), "names of leads, each once")
         _require(0 < self.rate <= MAX_RATE_HZ, "rate", self.rate, f"above 0, to {MAX_RATE_HZ:g}")
-        _require(1 <= self.oversampling <= 16, "oversampling", self.oversampling, "1 to 16")
+        counts = {"auto", *map(str, range(1, MAX_OVERSAMPLING + 1))}
+        text = f"1 to {MAX_OVERSAMPLING}, or auto"
+        _require(str(self.oversampling) in counts, "oversampling", self.oversampling, text)
+        full_scale = self.full_scale_volts
+        _require(full_scale in FULL_SCALES, "full_scale_volts", full_scale, FULL_SCALES)
         for key in ("reference_volts", "gain", "retention_hours", "commit_interval"):
             value = getattr(self, key)
             _require(0 < value < math.inf, key, value, "a number above 0")
         for key in ("max_model_mib", "model_memory_mib", "model_timeout"):
             value = getattr(self, key)
             _require(0 < value < math.inf, key, value, "a number above 0")
+        size = self.retention_mib
+        _require(size == 0 or 16 <= size < math.inf, "retention_mib", size, "0, or 16 or more")
         _require(
             math.isfinite(self.baseline_volts), "baseline_volts", self.baseline_volts, "finite"
         )
@@ -222,7 +254,8 @@ def _typed(field: dataclasses.Field[Any], value: Any) -> Any:
             return int(value, 0) if isinstance(value, str) else _same(int, value)
         if isinstance(default, float):
             return float(value) if isinstance(value, str) else _same(float, value)
-        return str(value) if field.name == "speed" else _same(str, value)
+        number = field.name in _NUMBERS_OR_WORDS and not isinstance(value, bool)
+        return str(value) if number else _same(str, value)
     except (ValueError, TypeError, KeyError) as error:
         kind = _KINDS[type(default)]
         raise ConfigError(f"{field.name} is {value!r}, not {kind}", key=field.name) from error
@@ -242,5 +275,5 @@ def _same(kind: type, value: Any) -> Any:
 
 def _require(good: bool, key: str, value: object, allowed: object) -> None:
     if not good:
-        text = ", ".join(allowed) if isinstance(allowed, tuple) else allowed
+        text = ", ".join(map(str, allowed)) if isinstance(allowed, tuple) else allowed
         raise ConfigError(f"{key} is {value!r}; it must be {text}", key=key)

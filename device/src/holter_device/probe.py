@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from .adc import SETTINGS, Adc
+from .adc import SETTINGS, make_chip
 from .adc.i2c import OpenBus, open_bus
-from .adc.pcf8591 import Pcf8591
-from .config import INPUTS, Config
+from .config import ADCS, INPUTS, Config
 from .errors import NoAnswerError
-
-_ADDRESSES = range(0x48, 0x50)
 
 
 def probe(config: Config, open_bus: OpenBus = open_bus) -> str:
@@ -28,11 +25,11 @@ def probe(config: Config, open_bus: OpenBus = open_bus) -> str:
         SourceError: there is nothing to read; the sentence says why and what to do.
     """
     settings: dict[str, Any] = {key: getattr(config, key) for key in SETTINGS}
-    settings |= {"inputs": INPUTS, "oversampling": 1, "rate": 1.0}
-    adc: Adc = Pcf8591(settings, open_bus)
+    settings |= {"inputs": INPUTS, "oversampling": "1", "rate": 1.0}
+    adc = make_chip(settings, open_bus)
     try:
         info = adc.open()
-        counts = adc.read(0)
+        frame = adc.read(0)
     except NoAnswerError as error:
         others = _other_addresses(config, open_bus)
         if not others:
@@ -40,18 +37,24 @@ def probe(config: Config, open_bus: OpenBus = open_bus) -> str:
         raise NoAnswerError(f"{error}. There is an answer at {others}", **error.facts) from error
     finally:
         adc.close()
+    size = info.frame_size // len(info.inputs)
+    counts = [
+        int.from_bytes(frame[place : place + size], "little", signed=size > 1)
+        for place in range(0, len(frame), size)
+    ]
     values = [
         f"{source.name} {count} ({count * source.volts_per_count + source.offset_volts:.2f} V)"
         for source, count in zip(info.inputs, counts, strict=True)
     ]
-    return f"PCF8591 at {config.address:#04x} on /dev/i2c-{config.bus} answers: {', '.join(values)}"
+    where = f"{config.address:#04x} on /dev/i2c-{config.bus}"
+    return f"{info.kind.upper()} at {where} answers: {', '.join(values)}"
 
 
 def _other_addresses(config: Config, open_bus: OpenBus) -> str:
-    """The other addresses a PCF8591 can have at which something answers, in words."""
+    """The other addresses of such a converter at which something answers, in words."""
     found = []
     with contextlib.suppress(OSError), contextlib.closing(open_bus(config.bus)) as bus:
-        for address in _ADDRESSES:
+        for address in ADCS[config.adc]:
             with contextlib.suppress(OSError):
                 bus.transfer(address, None, 1)
                 found.append(f"{address:#04x} (--address {address:#04x})")

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from .i2c import OpenBus
 
 # The keys of a Config that a source needs; they travel to the sampler process as JSON.
 SETTINGS = (
@@ -17,12 +20,14 @@ SETTINGS = (
     "replay",
     "replay_leads",
     "loop",
+    "adc",
     "bus",
     "address",
     "inputs",
     "rate",
     "oversampling",
     "reference_volts",
+    "full_scale_volts",
     "gain",
     "baseline_volts",
 )
@@ -122,6 +127,21 @@ def make_adc(settings: Mapping[str, Any]) -> Adc:
 
         return ReplayAdc(settings)
     from .i2c import open_bus
+
+    return make_chip(settings, open_bus)
+
+
+def make_chip(settings: Mapping[str, Any], open_bus: OpenBus) -> Adc:
+    """Make the driver of the converter that the settings choose; it is not open yet.
+
+    Args:
+        settings: the values of SETTINGS.
+        open_bus: how to open an I2C bus by its number.
+    """
+    if settings["adc"] == "ads1115":
+        from .ads1115 import Ads1115
+
+        return Ads1115(settings, open_bus)
     from .pcf8591 import Pcf8591
 
     return Pcf8591(settings, open_bus)

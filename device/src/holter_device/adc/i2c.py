@@ -5,6 +5,7 @@ smbus2 is imported here and nowhere else, when a bus is opened.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import fcntl
 import os
@@ -49,6 +50,27 @@ class I2cBus(Protocol):
 OpenBus = Callable[[int], I2cBus]
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """What people must be told of a chip.
+
+    Attributes:
+        name: as it is printed on it.
+        kernel_module: the module of the kernel's own driver for it.
+        address_hint: what chooses its address, in words.
+        max_bus_hz: the bus clock that it can take.
+    """
+
+    name: str
+    kernel_module: str
+    address_hint: str
+    max_bus_hz: float
+
+    def at(self, address: int, bus: int) -> str:
+        """The chip with its place, e.g. "PCF8591 at 0x48 on /dev/i2c-1"."""
+        return f"{self.name} at {address:#04x} on /dev/i2c-{bus}"
+
+
 class KernelBus:
     """/dev/i2c-N, through smbus2."""
 
@@ -88,9 +110,9 @@ def open_bus(number: int) -> I2cBus:
     return KernelBus(number)
 
 
-def source_error(error: OSError, bus: int, address: int) -> SourceError:
+def source_error(error: OSError, bus: int, address: int, chip: Chip) -> SourceError:
     """What an error of the bus means: a sentence of its own for each errno."""
-    path, chip = f"/dev/i2c-{bus}", f"address {address:#04x} on /dev/i2c-{bus}"
+    path, place = f"/dev/i2c-{bus}", f"address {address:#04x} on /dev/i2c-{bus}"
     kind, text = {
         errno.ENOENT: (
             BusMissingError,
@@ -104,30 +126,30 @@ def source_error(error: OSError, bus: int, address: int) -> SourceError:
         ),
         errno.EBUSY: (
             AddressBusyError,
-            f"a kernel driver owns {chip}; unload it (sudo modprobe -r pcf8591) or take its"
-            " overlay out of config.txt",
+            f"a kernel driver owns {place}; unload it (sudo modprobe -r {chip.kernel_module}) or"
+            " take its overlay out of config.txt",
         ),
         errno.ETIMEDOUT: (
             NoAnswerError,
-            f"the bus timed out at {chip}: SDA or SCL is held low; check the wiring, the pull-ups"
+            f"the bus timed out at {place}: SDA or SCL is held low; check the wiring, the pull-ups"
             " and the chip's supply",
         ),
         errno.EIO: (
             NoAnswerError,
-            f"the bus failed at {chip} (input/output error): check for loose wires, long cables"
+            f"the bus failed at {place} (input/output error): check for loose wires, long cables"
             " and two chips at one address",
         ),
         errno.EOPNOTSUPP: (
             SourceError,
-            f"{path} speaks SMBus only, and a PCF8591 needs plain I2C transfers; choose another"
-            " bus with --bus",
+            f"{path} speaks SMBus only, and the {chip.name} needs plain I2C transfers; choose"
+            " another bus with --bus",
         ),
     }.get(error.errno or 0, (SourceError, f"{path} failed: {error.strerror or error}"))
     if error.errno in (errno.EREMOTEIO, errno.ENXIO, errno.ENODEV):
         kind = NoAnswerError
         text = (
-            f"no chip answers at {chip}; check its power, SDA, SCL and ground, and its address:"
-            f" 0x48 plus its jumpers A0 to A2, so 0x48 to 0x4f (i2cdetect -y {bus} shows them)"
+            f"no chip answers at {place}; check its power, SDA, SCL and ground, and its address:"
+            f" {chip.address_hint} (i2cdetect -y {bus} shows them)"
         )
     elif error.errno in (errno.EPERM, errno.EROFS):
         kind, text = BusPermissionError, f"this user may not use {path}: {error.strerror}"

@@ -12,25 +12,37 @@ A byte read is the conversion that was finished before: while it is shifted out 
 So the first byte of each read is stale: it belongs to the read before, and after power-on is 0x80.
 It is always dropped; each further byte was converted during this read.
 
+A sample is taken at the trailing edge of the acknowledge before each byte ("A/D conversion"): the
+first at that of the address, each further one nine clocks later. So the instant at which a count
+was true follows from its place in the transfer; of M conversions it is the mean of their instants.
+
     volts = count * Vref / 256
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..clock import Clock, MonotonicClock
+from ..config import MAX_OVERSAMPLING
 from ..errors import BusReadError, ConfigError
 from . import AdcInfo, Input
-from .i2c import I2cBus, OpenBus, source_error
+from .i2c import Chip, I2cBus, OpenBus, source_error
+from .pace import Pace
+from .timing import BYTE_CLOCKS, BusTiming, Cost, Probe, fastest_ns, measure, transfer_clocks
+
+CHIP = Chip(
+    name="PCF8591",
+    kernel_module="pcf8591",
+    address_hint="0x48 plus its jumpers A0 to A2, so 0x48 to 0x4f",
+    max_bus_hz=100e3,
+)
 
 AOEF = 0x40
 AINC = 0x04
 CHANNEL_COUNT = 4
 FULL_SCALE = 256
-
-_PACE_READS = 8
 
 
 class Pcf8591:
@@ -43,28 +55,33 @@ class Pcf8591:
     Args:
         settings: bus, address, inputs, rate, oversampling and reference_volts of a Config.
         open_bus: how to open an I2C bus by its number.
+        clock: what the bus is measured by.
     """
 
-    def __init__(self, settings: Mapping[str, Any], open_bus: OpenBus) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], open_bus: OpenBus, clock: Clock | None = None
+    ) -> None:
         self._number = settings["bus"]
         self._address = settings["address"]
         self._names = tuple(settings["inputs"])
         self._rate_hz = float(settings["rate"])
-        self._oversampling = settings["oversampling"]
+        self._asked = str(settings["oversampling"])
         self._reference_volts = settings["reference_volts"]
         self._open_bus = open_bus
+        self._clock = clock or MonotonicClock()
         self._bus: I2cBus | None = None
         self._channels = [int(name.removeprefix("A")) for name in self._names]
+        self._oversampling = 1
         if len(self._channels) == 1:
             self._read_frame = self._read_one
-        elif self._channels == list(range(len(self._channels))):
+        elif _in_turn(self._channels):
             self._read_frame = self._read_in_turn
         else:
             self._read_frame = self._read_each
         self._selected = False
 
     def open(self) -> AdcInfo:
-        """Open the bus, read the chip, and see that the bus is fast enough.
+        """Open the bus, measure it by reads of the chip, and see how much it has time for.
 
         Raises:
             SourceError: the bus or the chip does not answer.
@@ -73,23 +90,24 @@ class Pcf8591:
         try:
             self._bus = self._open_bus(self._number)
             self._bus.claim(self._address)
-            self._check_pace()
+            timing = self._measure()
+            pace = Pace(
+                rate_hz=self._rate_hz,
+                channels=self._channels,
+                bus=self._number,
+                max_bus_hz=CHIP.max_bus_hz,
+                timing=timing,
+                cost=frame_cost,
+            )
+            self._oversampling = pace.oversampling(self._asked)
+            frame_read_ns = fastest_ns(self._clock, self._checked_frame)
         except OSError as error:
             self.close()
-            raise source_error(error, self._number, self._address) from error
+            raise source_error(error, self._number, self._address, CHIP) from error
         except ConfigError:
             self.close()
             raise
-        where = f"PCF8591 at {self._address:#04x} on /dev/i2c-{self._number}"
-        mean = f", mean of {self._oversampling}" if self._oversampling > 1 else ""
-        volts_per_count = self._reference_volts / FULL_SCALE
-        return AdcInfo(
-            kind="pcf8591",
-            description=f"{where}, {', '.join(self._names)}{mean}",
-            inputs=tuple(Input(name, volts_per_count) for name in self._names),
-            sample_format="U8",
-            frame_size=len(self._names),
-        )
+        return self._info(timing, frame_read_ns)
 
     def read(self, sequence: int) -> bytes:
         """Convert each input now.
@@ -98,9 +116,8 @@ class Pcf8591:
             BusReadError: the chip did not answer. The next read selects the input anew.
         """
         try:
-            return self._read_frame()
+            return self._checked_frame()
         except OSError as error:
-            self._selected = False
             raise BusReadError(error.errno or 0) from error
 
     def close(self) -> None:
@@ -144,34 +161,82 @@ class Pcf8591:
     def _mean(self, conversions: bytes) -> int:
         return (2 * sum(conversions) + len(conversions)) // (2 * len(conversions))
 
-    def _check_pace(self) -> None:
-        """Compare the fastest of a few frames with the period: an idle bus decides, not luck.
+    def _measure(self) -> BusTiming:
+        """Time a shortest and a longest read; what comes out of them is of no use."""
+        short, long = 2, 1 + MAX_OVERSAMPLING
+        timing = measure(
+            self._clock,
+            Probe(transfer_clocks(None, short), lambda: self._transfer(None, short - 1)),
+            Probe(transfer_clocks(None, long), lambda: self._transfer(None, long - 1)),
+        )
+        self._selected = False
+        return timing
 
-        A read that fails is no frame; where all fail, the last one's error is raised.
-        """
-        assert self._bus is not None
-        failure: OSError | None = None
-        frames_ns: list[int] = []
-        for _ in range(_PACE_READS):
-            begun_ns = time.perf_counter_ns()
-            try:
-                self._read_frame()
-            except OSError as error:
-                self._selected, failure = False, error
-            else:
-                frames_ns.append(time.perf_counter_ns() - begun_ns)
-        if failure is not None and not frames_ns:
-            raise failure
-        self._refuse_slower_than(min(frames_ns))
+    def _checked_frame(self) -> bytes:
+        """A frame; after a failure the input is selected anew."""
+        try:
+            return self._read_frame()
+        except OSError:
+            self._selected = False
+            raise
 
-    def _refuse_slower_than(self, frame_ns: int) -> None:
-        period_ns = 1e9 / self._rate_hz
-        if frame_ns > period_ns:
-            raise ConfigError(
-                f"the bus is too slow: one frame of {len(self._names)} inputs x"
-                f" {self._oversampling} conversions takes {frame_ns / 1e6:.2f} ms on /dev/i2c-"
-                f"{self._number}, and {self._rate_hz:g} Hz leaves {period_ns / 1e6:.2f} ms; lower"
-                " rate, oversampling or the number of inputs",
-                frame_ns=frame_ns,
-                period_ns=round(period_ns),
-            )
+    def _info(self, timing: BusTiming, frame_read_ns: int) -> AdcInfo:
+        mean = f", mean of {self._oversampling}" if self._oversampling > 1 else ""
+        instants = sample_instants(self._channels, self._oversampling)
+        return AdcInfo(
+            kind="pcf8591",
+            description=f"{CHIP.at(self._address, self._number)}, {', '.join(self._names)}{mean}",
+            inputs=tuple(
+                Input(
+                    name,
+                    self._reference_volts / FULL_SCALE,
+                    capture_offset_ns=round(timing.ns(instant)),
+                    rail_low=0,
+                    rail_high=FULL_SCALE - 1,
+                )
+                for name, instant in zip(self._names, instants, strict=True)
+            ),
+            sample_format="U8",
+            frame_size=len(self._names),
+            oversampling=self._oversampling,
+            frame_read_ns=frame_read_ns,
+        )
+
+
+def frame_cost(channels: Sequence[int], oversampling: int) -> Cost:
+    """What the bus does for one frame."""
+    count = len(channels)
+    if count == 1:
+        return Cost(1, transfer_clocks(None, 1 + oversampling))
+    if _in_turn(channels):
+        return Cost(1, transfer_clocks(1, 1 + CHANNEL_COUNT * (oversampling - 1) + count))
+    return Cost(count, count * transfer_clocks(1, 1 + oversampling))
+
+
+def sample_instants(channels: Sequence[int], oversampling: int) -> list[Cost]:
+    """What the bus does from the begin of a frame to the mean instant of each channel's samples.
+
+    Half of a transfer's overhead is taken to be before its START. One input's control byte is
+    taken to stand; where an error made it be written again, that frame is 19 clocks later.
+    """
+    # Up to the acknowledge of a read's address there is all of a transfer but its bytes and STOP.
+    alone = transfer_clocks(None, 1) - BYTE_CLOCKS - 1
+    written = transfer_clocks(1, 1) - BYTE_CLOCKS - 1
+    rounds = (oversampling - 1) / 2
+    if len(channels) == 1:
+        return [Cost(0.5, alone + BYTE_CLOCKS * rounds)]
+    if _in_turn(channels):
+        return [
+            Cost(0.5, written + BYTE_CLOCKS * (channel + CHANNEL_COUNT * rounds))
+            for channel in channels
+        ]
+    whole = transfer_clocks(1, 1 + oversampling)
+    return [
+        Cost(before + 0.5, before * whole + written + BYTE_CLOCKS * rounds)
+        for before in range(len(channels))
+    ]
+
+
+def _in_turn(channels: Sequence[int]) -> bool:
+    """Whether auto-increment from A0 on serves them."""
+    return list(channels) == list(range(len(channels)))

@@ -4,13 +4,17 @@ The shipped driver runs on them unmodified, in this process (SimulatedBus) or in
 /dev/i2c-N (I2cBusServer and the preloaded shim of `build_shim`).
 """
 
+from .ads1115_chip import Ads1115Chip, Ads1115Conversion, Fetch
 from .i2c_bus import I2cBusServer, I2cChip, SimulatedBus
 from .lockstep import LockstepClockServer
 from .pcf8591_chip import Conversion, Pcf8591Chip, Read, Signal, level, played
 from .shim import build_shim
 
 __all__ = [
+    "Ads1115Chip",
+    "Ads1115Conversion",
     "Conversion",
+    "Fetch",
     "I2cBusServer",
     "I2cChip",
     "LockstepClockServer",

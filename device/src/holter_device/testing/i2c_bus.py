@@ -16,10 +16,11 @@ import os
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+from ..clock import Clock, MonotonicClock
 
 _READ_FLAG = 0x0001  # I2C_M_RD
 _ERRNO = struct.Struct("=i")
@@ -35,11 +36,14 @@ class I2cChip(Protocol):
 
     address: int
 
-    def write(self, data: bytes) -> None:
-        """Take a write message."""
+    def write(self, data: bytes, delay_ns: float = 0) -> None:
+        """Take a write message, whose last byte is acknowledged `delay_ns` from now."""
 
-    def read(self, length: int) -> bytes:
-        """Answer a read message with `length` bytes."""
+    def read(self, length: int, delay_ns: float = 0, byte_ns: float = 0) -> bytes:
+        """Answer a read message with `length` bytes.
+
+        Its address is acknowledged `delay_ns` from now, and each byte takes `byte_ns`.
+        """
 
 
 class Message(NamedTuple):
@@ -53,23 +57,40 @@ class Message(NamedTuple):
 class SimulatedBus:
     """Chips on a bus; in this process it is an I2cBus itself.
 
+    In bus time a START or repeated START and a STOP take a clock each, a byte or an address nine;
+    chips are told when their bytes go over the bus, and a transaction takes its time on `clock`.
+
+    Args:
+        chips: who is on it.
+        clock_hz: its clock; 0 for a bus that takes no time.
+        host_ns: what the host takes before the START and after the STOP of each transaction.
+        clock: what takes the time; a FollowingClock makes it simulated.
+
     Attributes:
         chips: who answers, by address.
         fault: called with the number of each transaction, from 0; an errno that is not 0 makes it
             fail before it reaches a chip.
         open_errno: the errno of opening the bus; 0 lets it succeed.
         claim_errno: the errno of claiming an address.
-        clock_hz: where it is not 0, a transaction takes as long as at this clock.
+        clock_hz: its clock; may be changed while it runs.
         transaction_count: transactions so far.
     """
 
-    def __init__(self, *chips: I2cChip, clock_hz: float = 0) -> None:
+    def __init__(
+        self,
+        *chips: I2cChip,
+        clock_hz: float = 0,
+        host_ns: tuple[int, int] = (0, 0),
+        clock: Clock | None = None,
+    ) -> None:
         self.chips: dict[int, I2cChip] = {chip.address: chip for chip in chips}
         self.fault: Callable[[int], int] = lambda _: 0
         self.open_errno = 0
         self.claim_errno = 0
         self.clock_hz = clock_hz
         self.transaction_count = 0
+        self._host_ns = host_ns
+        self._clock = clock or MonotonicClock()
 
     def claim(self, address: int) -> None:
         """As a kernel does that has no driver there, or `claim_errno`."""
@@ -78,7 +99,9 @@ class SimulatedBus:
     def transfer(self, address: int, write: bytes | None, read_length: int) -> bytes:
         """One transaction with one chip."""
         messages = [] if write is None else [Message(address, data=write)]
-        return self.transact([*messages, Message(address, read_length)])
+        if read_length:
+            messages.append(Message(address, read_length))
+        return self.transact(messages)
 
     def transact(self, messages: Iterable[Message]) -> bytes:
         """Messages with a repeated start between them; what was read, one after the other.
@@ -88,23 +111,36 @@ class SimulatedBus:
         """
         number, self.transaction_count = self.transaction_count, self.transaction_count + 1
         _raise(self.fault(number))
-        return b"".join(map(self._deliver, messages))
+        begun_ns = self._clock.monotonic_ns()
+        clock_ns = 1e9 / self.clock_hz if self.clock_hz else 0.0
+        before_ns, after_ns = self._host_ns
+        taken_ns = float(before_ns)
+        read = bytearray()
+        try:
+            for message in messages:
+                taken_ns += 10 * clock_ns  # START, and the address with its acknowledge
+                chip = self._chip(message.address)
+                byte_ns = 9 * clock_ns
+                if message.data is None:
+                    read += chip.read(message.length, taken_ns, byte_ns)
+                    taken_ns += message.length * byte_ns
+                else:
+                    taken_ns += len(message.data) * byte_ns
+                    chip.write(message.data, taken_ns)
+        finally:
+            taken_ns += clock_ns + after_ns  # STOP
+            if taken_ns:
+                self._clock.sleep_until(begun_ns + round(taken_ns))
+        return bytes(read)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _deliver(self, message: Message) -> bytes:
-        length = message.length if message.data is None else len(message.data)
-        if self.clock_hz:
-            # Start, address, stop, and nine clocks a byte.
-            time.sleep((11 + 9 * length) / self.clock_hz)
-        chip = self.chips.get(message.address)
+    def _chip(self, address: int) -> I2cChip:
+        chip = self.chips.get(address)
         if chip is None:
             raise OSError(errno.EREMOTEIO, os.strerror(errno.EREMOTEIO))
-        if message.data is None:
-            return chip.read(length)
-        chip.write(message.data)
-        return b""
+        return chip
 
 
 class I2cBusServer:

@@ -18,7 +18,7 @@ _AOEF, _MODE, _AINC, _CHANNEL = 0x40, 0x30, 0x04, 0x03
 
 
 class Conversion(NamedTuple):
-    """One conversion: when, of which input, what was there and what came out."""
+    """One conversion: when it was sampled, of which input, what was there and what came out."""
 
     time_ns: int
     channel: int
@@ -75,7 +75,7 @@ class Pcf8591Chip:
         self._converted = _POWER_ON
         self.output = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, delay_ns: float = 0) -> None:
         """Take a control byte, and after it values of the analogue output."""
         if not data:
             return
@@ -85,22 +85,24 @@ class Pcf8591Chip:
         self._channel = data[0] & _CHANNEL
         self.output = data[-1] if len(data) > 1 else self.output
 
-    def read(self, length: int) -> bytes:
-        """Shift out `length` bytes; while each one goes out, the next conversion runs."""
-        begun_ns = self._now_ns()
+    def read(self, length: int, delay_ns: float = 0, byte_ns: float = 0) -> bytes:
+        """Shift out `length` bytes; while each one goes out, the next conversion runs.
+
+        Its sample is taken at the acknowledge before the byte.
+        """
+        begun_ns = self._now_ns() + delay_ns
         data = bytearray()
         conversions = []
-        for _ in range(length):
+        for place in range(length):
             data.append(self._converted)
-            conversions.append(self._convert())
+            conversions.append(self._convert(round(begun_ns + place * byte_ns)))
             self._converted = conversions[-1].code
             if self._control & (_AINC | _AOEF) == _AINC | _AOEF:
                 self._channel = (self._channel + 1) % len(self.inputs)
-        self.reads.append(Read(begun_ns, bytes(data), tuple(conversions)))
+        self.reads.append(Read(round(begun_ns), bytes(data), tuple(conversions)))
         return bytes(data)
 
-    def _convert(self) -> Conversion:
-        now_ns = self._now_ns()
+    def _convert(self, now_ns: int) -> Conversion:
         volts = self.inputs[self._channel](now_ns)
         code = min(255, max(0, math.floor(volts * 256 / self._reference_volts)))
         return Conversion(now_ns, self._channel, volts, code)
