@@ -22,9 +22,9 @@ from holter_device.errors import AlreadyRunningError, DataDirectoryError
 from holter_device.grid import GapCause
 from holter_device.log import EndReason, StartEarliest, StartLive, StartPosition
 from holter_device.log.join import cut, join
-from holter_device.samples import Block, Gap, Session
+from holter_device.samples import Block, Gap, SampleFormat, Session
 from support import log_writer
-from support.logs import RATE_HZ, begin, block, drain, gap, joined, opened, there, window
+from support.logs import begin, block, drain, gap, joined, opened, there, window
 
 TINY_TAIL = 0.05
 FILE = "holter.db"
@@ -90,7 +90,9 @@ class TestDirectory:
         """A damaged, foreign or newer file is refused in a sentence, and left as it is."""
         async with opened(tmp_path) as log:
             session = await begin(log)
-            log.append([block(session, 0, 1000)])
+            for first in range(0, 1000, 50):
+                log.append([block(session, first, 50)])
+                await log.commit()
         damage(tmp_path / FILE)
         before = (tmp_path / FILE).read_bytes()
         with pytest.raises(DataDirectoryError, match=sentence):
@@ -110,20 +112,27 @@ def _execute(path: Path, statement: str) -> None:
 
 
 class TestFile:
-    async def test_rows_are_of_about_a_second(self, tmp_path: Path) -> None:
-        """What a commit brings is joined into rows of at most 1.5 s that span no gap."""
+    async def test_rows_of_a_run_become_one(self, tmp_path: Path) -> None:
+        """Commits write small rows; those of a run are replaced by one of up to 64 KiB of counts
+        as soon as they fill it, or a gap ends them. No row spans a gap."""
         async with opened(tmp_path) as log:
-            session = await begin(log)
-            for first in range(0, 1000, 10):
-                log.append([block(session, first, 10)])
-            log.append([gap(session, 1000, 3), gap(session, 1003, 4), block(session, 1007, 1000)])
-            await log.commit()
-            stored = rows(tmp_path, "SELECT frame_count, cause FROM frames ORDER BY key")
-        causes = [cause for _, cause in stored]
-        assert causes == [0] * 7 + [int(GapCause.LATE)] + [0] * 7
-        assert [count for count, cause in stored if cause] == [7]
-        assert max(count for count, _ in stored) <= 1.5 * RATE_HZ
-        assert sum(count for count, _ in stored) == 2007
+            session = await begin(log, channels=4, sample_format=SampleFormat.S16LE)
+            for first in range(0, 9000, 100):
+                log.append([block(session, first, 100)])
+                await log.commit()
+            log.append([gap(session, 9000, 3), gap(session, 9003, 4)])
+            for first in range(9007, 9507, 100):
+                log.append([block(session, first, 100, late=1)])
+                await log.commit()
+            stored = rows(tmp_path, "SELECT frame_count, cause, late_count FROM frames")
+            items = await there(await log.samples(StartEarliest(), max_latency=0))
+        late = int(GapCause.LATE)
+        assert stored == [(8100, 0, 0), (900, 0, 0), (7, late, 0)] + [(100, 0, 1)] * 5
+        assert joined(items) == [
+            block(session, 0, 9000),
+            gap(session, 9000, 7),
+            block(session, 9007, 500, late=5),
+        ]
 
     async def test_a_power_cut_takes_no_commit(self, tmp_path: Path) -> None:
         """The file is in WAL mode with synchronous=FULL, and has no index but its keys."""

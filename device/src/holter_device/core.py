@@ -83,6 +83,7 @@ class Core:
             retention_hours=config.retention_hours,
             commit_interval=config.commit_interval,
             clock=self.clock,
+            retention_bytes=round(config.retention_mib * MIB),
             real_time=not self._paced,
         )
         try:

@@ -25,6 +25,7 @@ from .places import (
     StartPosition,
     StartTime,
 )
+from .recording import Recording
 from .recovery import Unfinished
 from .result_cursor import ClassificationCursor
 from .sample_cursor import SampleCursor
@@ -37,6 +38,7 @@ __all__ = [
     "EndReason",
     "Log",
     "Position",
+    "Recording",
     "SampleCursor",
     "Start",
     "StartEarliest",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import math
 import sqlite3
@@ -21,6 +22,7 @@ from .locate import locate
 from .pending import Batch, Item
 from .places import EndReason, Start
 from .reader import Readers
+from .recording import Recording
 from .recovery import Unfinished, load_unfinished
 from .result_cursor import ClassificationCursor
 from .retention import HOUR_NS
@@ -28,7 +30,7 @@ from .sample_cursor import SampleCursor
 from .schema import key_of
 from .tail import Tail
 from .wakeups import Wakeups
-from .writer import Writer, row_frames
+from .writer import Writer
 
 _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -71,7 +73,7 @@ class Log:
         self._committed = Wakeups()
         self._commit_lock = asyncio.Lock()
         self._hurry = asyncio.Event()
-        self._failing = False
+        self._recording = writer.usage.told(Recording())
         self._closing = False
         self._beginning = False
         self._committing = asyncio.create_task(self._commit_now_and_then())
@@ -84,6 +86,7 @@ class Log:
         retention_hours: float,
         commit_interval: float,
         clock: Clock,
+        retention_bytes: int = 0,
         real_time: bool = True,
         tail_seconds: float = 120.0,
         max_uncommitted: int = 16 << 20,
@@ -95,6 +98,8 @@ class Log:
             retention_hours: how many hours of recording are kept; an hour more may be.
             commit_interval: real seconds between two writes: what a power cut may lose.
             clock: tells UTC as it is seen now.
+            retention_bytes: the size on the disk above which the oldest is dropped, or less where
+                the disk has no room for so much; 0 for no limit.
             real_time: whether the device's clock runs in real time; it decides how a cursor counts
                 its max_latency.
             tail_seconds: how much of the running session is kept in memory, at least.
@@ -107,9 +112,9 @@ class Log:
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
         loop = asyncio.get_running_loop()
-        retention_ns = retention_hours * HOUR_NS
+        kept = (retention_hours * HOUR_NS, retention_bytes)
         try:
-            lock, writer = await loop.run_in_executor(thread, _open, directory, retention_ns)
+            lock, writer = await loop.run_in_executor(thread, _open, directory, *kept)
         except BaseException:
             thread.shutdown(wait=False)
             raise
@@ -117,6 +122,11 @@ class Log:
         feed = Feed(Readers(directory), real_time, last_session_id=last)
         settings = (commit_interval, tail_seconds, max_uncommitted)
         return cls(lock, writer, thread, feed, clock, *settings)
+
+    @property
+    def recording(self) -> Recording:
+        """How the log does on its disk, as of the last commit; asking reads nothing."""
+        return self._recording
 
     async def begin_session(
         self,
@@ -144,6 +154,8 @@ class Log:
             )
         finally:
             self._beginning = False
+        begun = Recording(stopped=self._recording.stopped, error=self._recording.error)
+        self._recording = self._writer.usage.told(begun)
         self._feed.tail = Tail(session, max(1, math.ceil(grid.rate_hz * self._tail_seconds)))
         self._feed.last_session_id = session.session_id
         self._feed.frames.reach(key_of(session.session_id, 0))
@@ -170,7 +182,7 @@ class Log:
         self._feed.frames.reach(key_of(tail.session.session_id, tail.next_sequence))
         if any(isinstance(item, (Classification, ModelChange)) for item in items):
             self._feed.results.reach(self._feed.results.level + 1)
-        if self._uncommitted >= _COMMIT_BYTES and not self._failing:
+        if self._uncommitted >= _COMMIT_BYTES and not self._recording.stopped:
             self._hurry.set()
 
     async def backpressure(self) -> None:
@@ -256,22 +268,29 @@ class Log:
             await self._commit()
 
     async def _commit(self) -> None:
+        """Write what waits, in transactions of a bounded size, until the disk refuses one."""
         async with self._commit_lock:
-            batch, self._pending = self._pending, Batch()
-            if not batch.size:
-                return
-            try:
-                await self._write(lambda: self._writer.commit(batch, self._clock.utc()))
-            except Exception as error:  # whatever it is, live streams must go on
-                self._refused(batch, error)
-            else:
+            waiting, self._pending = self._pending, Batch()
+            while waiting.size:
+                batch = waiting.take(_COMMIT_BYTES)
+                try:
+                    await self._write(self._writer.commit, batch, self._clock.utc())
+                except Exception as error:  # whatever it is, live streams must go on
+                    self._refused(batch.followed_by(waiting), error)
+                    return
                 self._settled(batch)
 
     def _settled(self, batch: Batch) -> None:
         """Let go of what the file has now."""
-        if self._failing:
-            self._failing = False
-            _log.info("the log can be written again")
+        if self._recording.stopped:
+            _log.info("the disk takes the log again")
+        durable = batch.frames[-1].next_sequence if batch.frames else 0
+        self._recording = dataclasses.replace(
+            self._writer.usage.told(self._recording),
+            stopped=False,
+            error="",
+            durable_sequence=max(durable, self._recording.durable_sequence),
+        )
         self._uncommitted -= batch.size
         self._committed.reach(self._committed.level + 1)
         if self._feed.tail is not None:
@@ -279,24 +298,31 @@ class Log:
 
     def _refused(self, batch: Batch, error: Exception) -> None:
         """Keep what could not be written, as far as there is room, for the next commit."""
-        if not self._failing:
-            self._failing = True
-            unexpected = None if isinstance(error, sqlite3.Error) else error
-            text = "the log cannot be written (%s); streaming goes on from memory"
-            _log.error(text, error, exc_info=unexpected)
+        text = (
+            f"the disk refuses the log ({error}): what is sampled is streamed from memory and will "
+            "be lost to who asks for it later; make room on the disk, or check it"
+        )
+        if not self._recording.stopped:
+            _log.error(text, exc_info=None if isinstance(error, sqlite3.Error) else error)
         tail = self._feed.tail
         if tail is None:
             return
-        dropped = self._pending.put_back(batch, row_frames(tail.session), self._max_uncommitted)
+        dropped = self._pending.put_back(batch, self._writer.row_frames, self._max_uncommitted)
         tail.drop(dropped)
+        lost = self._recording.lost_frame_count + dropped.lost_frame_count
+        self._recording = dataclasses.replace(
+            self._recording, stopped=True, error=text, lost_frame_count=lost
+        )
         self._uncommitted = self._pending.size
         self._committed.reach(self._committed.level + 1)
 
 
-def _open(directory: Path, retention_ns: float) -> tuple[DirectoryLock, Writer]:
+def _open(
+    directory: Path, retention_ns: float, retention_bytes: int
+) -> tuple[DirectoryLock, Writer]:
     lock = DirectoryLock(directory)
     try:
-        return lock, Writer(directory, retention_ns)
+        return lock, Writer(directory, retention_ns, retention_bytes)
     except BaseException:
         lock.release()
         raise

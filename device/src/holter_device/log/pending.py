@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Iterable
+from typing import TypeVar
 
 from ..grid import GapCause
 from ..samples import Block, Classification, Gap, ModelChange
@@ -13,16 +16,25 @@ Item = Block | Gap | Classification | ModelChange
 # Among results a Gap stands for windows that were dropped before they were written.
 Result = Classification | ModelChange | Gap
 
+_T = TypeVar("_T")
+
 # In memory an item costs its counts and about this much more, in bytes.
 _ITEM_BYTES = 300
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dropped:
-    """The gaps that stand for what was dropped; None where nothing was."""
+    """The gaps that stand for what was dropped; None where nothing was.
+
+    Attributes:
+        frames: in the place of frames.
+        windows: in the place of windows.
+        lost_frame_count: frames that had counts.
+    """
 
     frames: Gap | None = None
     windows: Gap | None = None
+    lost_frame_count: int = 0
 
 
 @dataclasses.dataclass(slots=True)
@@ -42,6 +54,29 @@ class Batch:
                 self.results.append(item)
             self.size += _size(item)
 
+    def take(self, max_size: int) -> Batch:
+        """Take the oldest out, in order: about `max_size` bytes, or one item that is larger.
+
+        A window is not taken before the frames that it ends with.
+        """
+        taken = Batch()
+        taken.frames, self.frames = _split(self.frames, _fitting(self.frames, max_size))
+        end = self.frames[0].first_sequence if self.frames else math.inf
+        fitting = _fitting(self.results, max_size)
+        ready = itertools.takewhile(
+            lambda item: isinstance(item, ModelChange) or window_bounds(item)[1] < end,
+            self.results[:fitting],
+        )
+        taken.results, self.results = _split(self.results, len(list(ready)))
+        taken._measure()
+        self._measure()
+        return taken
+
+    def followed_by(self, later: Batch) -> Batch:
+        """Both, as one."""
+        size = self.size + later.size
+        return Batch(self.frames + later.frames, self.results + later.results, size)
+
     def put_back(self, before: Batch, max_frames: int, max_size: int) -> Dropped:
         """Put a batch that was refused before this one, joined so that it takes less room.
 
@@ -59,9 +94,10 @@ class Batch:
         if self.size <= max_size:
             return Dropped()
         quarter = max_size // 4
-        dropped = Dropped(self._drop_frames(quarter), self._drop_windows(quarter))
+        counted = _counted(self.frames)
+        frames, windows = self._drop_frames(quarter), self._drop_windows(quarter)
         self._measure()
-        return dropped
+        return Dropped(frames, windows, counted - _counted(self.frames))
 
     def _measure(self) -> None:
         self.size = sum(map(_size, self.frames)) + sum(map(_size, self.results))
@@ -98,6 +134,26 @@ def window_bounds(item: Classification | Gap) -> tuple[int, int]:
 
 def _size(item: Item) -> int:
     return _ITEM_BYTES + len(item.counts) if isinstance(item, Block) else _ITEM_BYTES
+
+
+def _counted(frames: Iterable[Frames]) -> int:
+    """Frames that have counts."""
+    return sum(item.frame_count for item in frames if isinstance(item, Block))
+
+
+def _fitting(items: Iterable[Item], max_size: int) -> int:
+    """How many of the first items take `max_size` bytes or less; 1 or more where there are any."""
+    count = 0
+    for item in items:
+        max_size -= _size(item)
+        if max_size < 0 and count:
+            break
+        count += 1
+    return count
+
+
+def _split(items: list[_T], count: int) -> tuple[list[_T], list[_T]]:
+    return items[:count], items[count:]
 
 
 def _excess(items: Iterable[Item], keep: int) -> int:

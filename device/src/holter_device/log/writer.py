@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..clock import UtcEstimate
 from ..grid import Grid
-from ..samples import Channel, Classification, Gap, ModelChange, SampleFormat, Session
-from .join import join
+from ..samples import Block, Channel, Classification, Gap, ModelChange, SampleFormat, Session
 from .pending import Batch, Result
+from .places import Position
 from .reader import load_last_session
+from .recording import Usage, load_usage
 from .recovery import check_end
 from .retention import Retention
+from .rows import Plan, plan_rows, row_frames
 from .schema import (
     FILE_NAME,
     MAX_SEQUENCE,
@@ -29,32 +30,46 @@ from .schema import (
     open_file,
 )
 
-# A row is about a second of frames: what a commit brings is one row up to this.
-_MAX_ROW_SECONDS = 1.5
+# Half of the WAL's room is for what it has when it is next written back, half for one commit.
+_WAL_PARTS = 2
+_PAGE_BYTES = 4096
+# A second of frames; older logs have only such rows.
+_SMALL_ROW_BYTES = 64
 _UTC_MOVED_NS = 1_000_000_000
 
 
 class Writer:
     """The one that writes. All of its methods block; they are called one at a time."""
 
-    def __init__(self, directory: Path, retention_ns: float) -> None:
+    def __init__(self, directory: Path, retention_ns: float, retention_bytes: int) -> None:
         """Open the file.
+
+        Args:
+            directory: where it is.
+            retention_ns: how much recorded time is kept.
+            retention_bytes: the size above which the oldest is dropped; 0 for no limit.
 
         Raises:
             DataDirectoryError: as `schema.open_file`.
         """
         self._path = directory / FILE_NAME
         self._connection, self.log_id = open_file(directory)
-        self._retention = Retention(retention_ns)
+        self._retention = Retention(self._path, retention_ns, retention_bytes)
+        self._unfilled: list[Block] = []
         self._stored: StoredSession | None = None
         self._models: dict[tuple[str, str], int] = {}
         try:
+            # What is deleted need not be overwritten on the card, whatever SQLite was built with.
+            self._connection.execute("PRAGMA secure_delete=OFF")
+            self.usage = self._load_usage()
+            pages = self._retention.wal_bytes // _WAL_PARTS // _PAGE_BYTES
+            self._connection.execute(f"PRAGMA wal_autocheckpoint={max(1, pages)}")
             self.last = load_last_session(self._connection)
             if self.last is not None:
                 check_end(self._connection, self.last)
             rows = self._connection.execute("SELECT sha256, labels, model_id FROM models")
             self._models.update({(row[0], row[1]): row[2] for row in rows})
-        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+        except (sqlite3.Error, ValueError, TypeError, KeyError, OSError) as error:
             self._connection.close()
             raise file_error(self._path, error) from error
 
@@ -90,10 +105,19 @@ class Writer:
                 )
                 base_ns = last.recorded_ns if last else 0
                 self._insert_session(session, base_ns)
+                usage = self._load_usage()
         except sqlite3.Error as error:
             raise file_error(self._path, error) from error
         self._stored = StoredSession(session, base_ns, 0, 0, utc)
+        self._unfilled, self.usage = [], usage
         return session
+
+    @property
+    def row_frames(self) -> int:
+        """Frames of the longest row of the running session."""
+        if self._stored is None:
+            raise RuntimeError("no session was begun")
+        return row_frames(self._stored.session, self._retention.row_ns)
 
     def commit(self, batch: Batch, utc: UtcEstimate) -> None:
         """Write what the running session brought since the last time, and drop what is too old.
@@ -109,11 +133,13 @@ class Writer:
         if stored is None:
             raise RuntimeError("no session was begun")
         session = stored.session
-        end = batch.frames[-1].next_sequence if batch.frames else stored.next_sequence
-        rows = [encode_frames(item) for item in join(batch.frames, row_frames(session))]
+        first = stored.next_sequence
+        end = batch.frames[-1].next_sequence if batch.frames else first
+        plan = plan_rows(self._unfilled, batch.frames, self.row_frames)
         moved = abs(utc.offset_ns - stored.utc.offset_ns) > _UTC_MOVED_NS
+        recorded_ns = stored.base_ns + session.grid.time_ns(end) - session.grid.start_ns
         with self._transaction():
-            self._connection.executemany("INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._write_rows(session.session_id, plan)
             self._insert_results(batch.results)
             if moved:
                 self._connection.execute(
@@ -121,10 +147,24 @@ class Writer:
                     " WHERE session_id = ?",
                     (utc.offset_ns, utc.uncertainty_ns, session.session_id),
                 )
-            recorded_ns = stored.base_ns + session.grid.time_ns(end) - session.grid.start_ns
-            budget = 2 * max(len(rows), len(batch.results))
-            self._retention.step(self._connection, recorded_ns, budget)
+            newest = key_of(session.session_id, first)
+            rows = max(2 * len(batch.results), batch.size // _SMALL_ROW_BYTES)
+            self._retention.step(self._connection, recorded_ns, newest, rows)
+            usage = self._load_usage()
+        # From here on nothing may fail: what the file has must not be brought again.
         self._stored = StoredSession(session, stored.base_ns, 0, end, utc if moved else stored.utc)
+        self._unfilled, self.usage = _kept(plan.unfilled, usage.earliest), usage
+
+    def _write_rows(self, session_id: int, plan: Plan) -> None:
+        for first, end in plan.replaced:
+            keys = (key_of(session_id, first), key_of(session_id, end))
+            self._connection.execute("DELETE FROM frames WHERE key >= ? AND key < ?", keys)
+        rows = [encode_frames(item) for item in plan.written]
+        self._connection.executemany("INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def _load_usage(self) -> Usage:
+        self._retention.look(self._connection)
+        return load_usage(self._connection, self._path, self._retention.limit_bytes)
 
     def append_windows(self, windows: Sequence[Result]) -> None:
         """Write windows of a finished session.
@@ -196,9 +236,12 @@ class Writer:
         return self._models[model]
 
 
-def row_frames(session: Session) -> int:
-    """Frames of the longest row."""
-    return math.ceil(session.grid.rate_hz * _MAX_ROW_SECONDS)
+def _kept(rows: list[Block], earliest: Position | None) -> list[Block]:
+    """Those of the newest rows that retention has not dropped."""
+    if earliest is None:
+        return []
+    kept_from = (earliest.session_id, earliest.next_sequence)
+    return [row for row in rows if (row.session_id, row.first_sequence) >= kept_from]
 
 
 def _hole(
