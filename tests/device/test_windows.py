@@ -63,7 +63,11 @@ def tilings(draw: st.DrawFn) -> list[Block | Gap]:
         runs: tuple[LeadOffRun, ...] = ()
         if kind == "off":
             start = draw(st.integers(first, end - 1))
-            runs = (LeadOffRun(start, draw(st.integers(1, end - start))),)
+            middle = draw(st.integers(start + 1, end))
+            masks = st.integers(0, 0b11)
+            runs = (LeadOffRun(start, middle - start, draw(masks)),)
+            if middle < end:
+                runs += (LeadOffRun(middle, draw(st.integers(1, end - middle)), draw(masks)),)
         data = counts[first:end].astype(np.uint8).tobytes()
         tiles.append(Block(1, first, end - first, data, runs))
     return tiles
@@ -75,13 +79,14 @@ def expected_windows(
     """The windows that end in first <= e < end, by the definition alone."""
     counts = (np.arange(2 * FRAMES).reshape(FRAMES, 2) % 251).astype(np.uint8)
     gap = np.zeros(FRAMES, dtype=bool)
-    off = np.zeros(FRAMES, dtype=bool)
+    off = np.zeros((FRAMES, 2), dtype=bool)
     for tile in tiles:
         if isinstance(tile, Gap):
             gap[tile.first_sequence : tile.next_sequence] = True
         else:
             for run in tile.lead_off:
-                off[run.first_sequence : run.next_sequence] = True
+                channels = [c for c in (0, 1) if run.channel_mask in (0, 3, 1 << c)]
+                off[run.first_sequence : run.next_sequence, channels] = True
     windows = []
     for last in range(first, end):
         start = last + 1 - spec.window
@@ -91,7 +96,7 @@ def expected_windows(
         reason = None
         if gap[frames].any():
             reason = UnclassifiableReason.GAP
-        elif off[frames].any():
+        elif off[frames][:, columns].any():
             reason = UnclassifiableReason.LEADS_OFF
         data = b"" if reason else counts[frames][:, columns].tobytes()
         windows.append(Window(start, last, data, reason))
@@ -106,12 +111,17 @@ def expected_windows(
 def test_windows_are_the_computable_set(
     tiles: list[Block | Gap], window: int, data: st.DataObject
 ) -> None:
-    """However the frames are cut into tiles, the windows are those of the definition."""
-    spec = make_spec(window, data.draw(st.integers(1, window)), ("A1", "A0"))
+    """However the frames are cut into tiles, the windows are those of the definition.
+
+    An electrode that is off spoils those windows only whose model takes its channel.
+    """
+    columns = data.draw(st.sampled_from([[0], [1], [1, 0]]))
+    names = tuple(f"A{column}" for column in columns)
+    spec = make_spec(window, data.draw(st.integers(1, window)), names)
     cutter = WindowCutter(make_session())
     cutter.select(spec)
     windows = [window for tile in tiles for window in cutter.cut(tile)]
-    assert windows == expected_windows(tiles, spec, 0, FRAMES, [1, 0])
+    assert windows == expected_windows(tiles, spec, 0, FRAMES, columns)
 
 
 @given(tiles=tilings(), data=st.data())

@@ -19,13 +19,17 @@ from .errors import ConfigError
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TIMER_ABSTIME = 1
 _NANOS = 1_000_000_000
+_BRACKETS = 3
+# <linux/timex.h>
+_STA_UNSYNC = 0x40
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UtcEstimate:
     """The wall clock: UTC is monotonic time + offset_ns, give or take uncertainty_ns.
 
-    Where it is not `synchronized` to a time server, the true uncertainty is unknown.
+    The uncertainty is that of reading two clocks, plus what the kernel says of its own wall clock.
+    Where that is not `synchronized` to a time server, the true uncertainty is unknown.
     """
 
     offset_ns: int = 0
@@ -65,11 +69,28 @@ class MonotonicClock:
             )
 
     def utc(self) -> UtcEstimate:
-        """Read the wall clock between two reads of the monotonic one, and say how far apart."""
-        before = time.monotonic_ns()
-        wall = time.time_ns()
-        after = time.monotonic_ns()
-        return UtcEstimate(wall - (before + after) // 2, (after - before + 1) // 2)
+        """Read the wall clock between two reads of the monotonic one, and ask the kernel about it.
+
+        Nothing is kept from call to call (it takes microseconds), so that a clock that was stepped
+        is told at once, and as what it then is.
+        """
+        width, offset = min(_bracket() for _ in range(_BRACKETS))
+        max_error_ns, synchronized = self._kernels_word()
+        return UtcEstimate(offset, (width + 1) // 2 + max_error_ns, synchronized)
+
+    def _kernels_word(self) -> tuple[int, bool]:
+        """The greatest error of the wall clock in ns, and whether a time server holds it.
+
+        Where there is no adjtimex(2), or a sandbox forbids it: 0 and False.
+        """
+        timex = _Timex()
+        try:
+            failed = self._libc.adjtimex(ctypes.byref(timex)) < 0
+        except AttributeError:
+            failed = True
+        if failed:
+            return 0, False
+        return timex.max_error_us * 1000, not timex.status & _STA_UNSYNC
 
 
 class ScaledClock:
@@ -158,6 +179,28 @@ class LockstepClock:
 
 class _Timespec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanos", ctypes.c_long))
+
+
+class _Timex(ctypes.Structure):
+    """struct timex up to its status, with room for the rest; modes 0 only reads it."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("frequency", ctypes.c_long),
+        ("max_error_us", ctypes.c_long),
+        ("estimated_error_us", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * 256),
+    )
+
+
+def _bracket() -> tuple[int, int]:
+    """One reading of the wall clock: how long it took, and its offset to the monotonic one."""
+    before = time.monotonic_ns()
+    wall = time.time_ns()
+    after = time.monotonic_ns()
+    return after - before, wall - (before + after) // 2
 
 
 def make_clock(text: str) -> Clock:

@@ -7,7 +7,6 @@ sequence 0 of the session, for every model, so that anyone can compute the exact
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -63,7 +62,9 @@ class WindowCutter:
             (2 * self._capacity, len(session.channels)), dtype=session.sample_format.dtype
         )
         self._end = self._capacity
-        self._spoilt: deque[tuple[int, int, UnclassifiableReason]] = deque()
+        # The newest frames that spoil are all that need be known: windows come in order.
+        self._last_missing = -1
+        self._last_off = [-1] * len(session.channels)
         self._spec: ModelSpec | None = None
         self._columns: list[int] = []
         self.next_sequence = 0
@@ -73,6 +74,7 @@ class WindowCutter:
         self._spec = spec
         names = [channel.name for channel in self._session.channels]
         self._columns = [names.index(name) for name in spec.channels] if spec else []
+        self._columns = self._columns or [0]  # a model that names no channel takes the first
 
     def cut(self, tile: Block | Gap) -> Iterator[Window]:
         """Take the next tile and yield the windows that it completes, in order.
@@ -80,18 +82,13 @@ class WindowCutter:
         `select` may be called between two of them; it counts from the frame after the window.
         """
         assert tile.first_sequence == self.next_sequence, "the tiles of a session are contiguous"
-        frames = None
-        if isinstance(tile, Block):
-            frames = tile.array(self._session)
-            for run in tile.lead_off:
-                self._spoil(run.first_sequence, run.next_sequence, UnclassifiableReason.LEADS_OFF)
-        else:
-            self._spoil(tile.first_sequence, tile.next_sequence, UnclassifiableReason.GAP)
+        frames = tile.array(self._session) if isinstance(tile, Block) else None
         while self.next_sequence < tile.next_sequence:
             start = self.next_sequence
             end = min(self._next_end(), tile.next_sequence, start + self._capacity)
             offset = start - tile.first_sequence
             self._extend(end - start, None if frames is None else frames[offset:])
+            self._spoil(tile, start)
             if (spec := self._spec) and end >= spec.window and (end - spec.window) % spec.hop == 0:
                 yield self._window(spec)
 
@@ -112,24 +109,34 @@ class WindowCutter:
 
     def _window(self, spec: ModelSpec) -> Window:
         first, last = self.next_sequence - spec.window, self.next_sequence - 1
-        spoilt = self._spoilt_by(first, last)
+        spoilt = self._spoilt_since(first)
         counts = b"" if spoilt else _columns(self._newest(spec.window), self._columns).tobytes()
         return Window(first, last, counts, spoilt)
 
     def _newest(self, count: int) -> npt.NDArray[np.generic]:
         return self._frames[self._end - count : self._end]
 
-    def _spoil(self, first: int, end: int, reason: UnclassifiableReason) -> None:
-        self._spoilt.append((first, end, reason))
-        while self._spoilt[0][1] <= self.next_sequence - self._capacity:
-            self._spoilt.popleft()
+    def _spoil(self, tile: Block | Gap, start: int) -> None:
+        """Note which of the frames from `start` to the newest one spoil a window."""
+        if isinstance(tile, Gap):
+            self._last_missing = self.next_sequence - 1
+            return
+        for run in tile.lead_off:
+            last = min(run.next_sequence, self.next_sequence) - 1
+            if last >= max(run.first_sequence, start):
+                for channel in range(len(self._last_off)):
+                    if not run.channel_mask or run.channel_mask >> channel & 1:
+                        self._last_off[channel] = last
 
-    def _spoilt_by(self, first: int, last: int) -> UnclassifiableReason | None:
-        """The reason that is first in UnclassifiableReason, of those that touch the window."""
-        reasons = (r for start, end, r in self._spoilt if start <= last and end > first)
-        return min(reasons, default=None)
+    def _spoilt_since(self, first: int) -> UnclassifiableReason | None:
+        """Why a window from `first` to the newest frame has no class; of two reasons, the gap."""
+        if self._last_missing >= first:
+            return UnclassifiableReason.GAP
+        if max(self._last_off[column] for column in self._columns) >= first:
+            return UnclassifiableReason.LEADS_OFF
+        return None
 
 
 def _columns(frames: npt.NDArray[np.generic], columns: Sequence[int]) -> npt.NDArray[np.generic]:
-    """The frames of some channels; no columns means the first channel."""
-    return frames[:, list(columns) or [0]] if frames.shape[1] > 1 else frames
+    """The frames of some channels."""
+    return frames[:, list(columns)] if frames.shape[1] > 1 else frames
