@@ -22,6 +22,7 @@ from holter_host.conversion.resolve import InputPlan
 from holter_host.conversion.saved_model import Source
 
 Route = tuple[str, Callable[[], bytes]]
+Configure = Callable[[Any], None]
 
 # Which input of each op is the shape of a list's elements.
 _ELEMENT_SHAPE: Final = {
@@ -32,18 +33,28 @@ _ELEMENT_SHAPE: Final = {
 }
 
 
-def routes(source: Source, plan: InputPlan, normalize: Normalize) -> Iterator[Route]:
+def routes(
+    source: Source, plan: InputPlan, normalize: Normalize, configure: Configure
+) -> Iterator[Route]:
     """The ways to convert, by name, the best first; each is to be tried where the last failed.
 
     The second, TensorFlow's own, takes what cannot be frozen (lookup tables, assigned state), but
     adds nothing to the graph, so it is offered only where there is nothing to add.
+
+    Args:
+        source: what is converted.
+        plan: how a window goes in.
+        normalize: what the graph does with a window first.
+        configure: is given each TFLiteConverter before it converts: how it quantises.
     """
-    yield "frozen", lambda: _from_frozen(source, plan, normalize)
+    yield "frozen", lambda: _from_frozen(source, plan, normalize, configure)
     if normalize == "none":
-        yield "from_saved_model", lambda: _from_saved_model(source)
+        yield "from_saved_model", lambda: _from_saved_model(source, configure)
 
 
-def _from_frozen(source: Source, plan: InputPlan, normalize: Normalize) -> bytes:
+def _from_frozen(
+    source: Source, plan: InputPlan, normalize: Normalize, configure: Configure
+) -> bytes:
     traced = source.traced(plan, normalize)
     frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
     graph = frozen.graph.as_graph_def()
@@ -56,18 +67,19 @@ def _from_frozen(source: Source, plan: InputPlan, normalize: Normalize) -> bytes
 
     named = tf.function(model, input_signature=[spec]).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([named], tf.Module())
-    return _converted(converter)
+    return _converted(converter, configure)
 
 
-def _from_saved_model(source: Source) -> bytes:
+def _from_saved_model(source: Source, configure: Configure) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(source.path), signature_keys=[source.ends.signature]
     )
-    return _converted(converter)
+    return _converted(converter, configure)
 
 
-def _converted(converter: Any) -> bytes:
+def _converted(converter: Any, configure: Configure) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    configure(converter)
     return bytes(converter.convert())
 
 

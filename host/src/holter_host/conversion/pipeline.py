@@ -163,7 +163,7 @@ def _reference(job: Job, source: Source, plan: InputPlan, normalize: Normalize) 
 def _routes(source: Source, plan: InputPlan, normalize: Normalize) -> Iterator[Route]:
     from holter_host.conversion import lowering
 
-    return lowering.routes(source, plan, normalize)
+    return lowering.routes(source, plan, normalize, lambda converter: None)
 
 
 def _save(
