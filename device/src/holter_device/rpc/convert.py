@@ -10,6 +10,7 @@ from google.protobuf import duration_pb2, timestamp_pb2
 
 from holter.spec import ModelSpec
 from holter.v1 import classification_service_pb2 as classification_pb
+from holter.v1 import device_service_pb2 as device_pb
 from holter.v1 import model_service_pb2 as model_pb
 from holter.v1 import sample_service_pb2 as sample_pb
 from holter.v1 import stream_pb2 as stream_pb
@@ -18,7 +19,7 @@ from ..clock import UtcEstimate
 from ..deploy import DeployOutcome
 from ..errors import InvalidFieldError
 from ..gate import GateReport
-from ..log import End, Start, StartEarliest, StartLive, StartPosition, StartTime
+from ..log import End, Recording, Start, StartEarliest, StartLive, StartPosition, StartTime
 from ..samples import (
     Block,
     Channel,
@@ -198,6 +199,29 @@ def end_to_pb(end: End) -> stream_pb.StreamEnd:
         next_sequence=end.next_sequence,
         reason=f"STREAM_END_REASON_{end.reason.name}",
     )
+
+
+def recording_state(recording: Recording) -> str:
+    """Whether frames reach the disk."""
+    return f"RECORDING_STATE_{'STOPPED' if recording.stopped else 'RECORDING'}"
+
+
+def recording_to_pb(recording: Recording, log_id: str) -> device_pb.Recording:
+    """How the log does."""
+    message = device_pb.Recording(
+        state=recording_state(recording),
+        error=recording.error,
+        size_bytes=recording.size_bytes,
+        size_limit_bytes=recording.size_limit_bytes,
+        durable_sequence=recording.durable_sequence,
+        lost_frame_count=recording.lost_frame_count,
+        written_bytes=recording.written_bytes,
+    )
+    if recording.earliest is not None:
+        message.earliest.log_id = log_id
+        message.earliest.session_id = recording.earliest.session_id
+        message.earliest.sequence = recording.earliest.next_sequence
+    return message
 
 
 def quality_to_pb(quality: SessionQuality) -> stream_pb.SamplingQuality:

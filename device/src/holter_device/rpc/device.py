@@ -75,6 +75,7 @@ class DeviceServicer(pb_grpc.DeviceServiceServicer):
             uptime_nanos=time.monotonic_ns() - core.started_ns,
             sampler_error=core.sampler.last_error,
             classifier_error=core.pipeline.last_error,
+            recording=convert.recording_to_pb(core.log.recording, core.log.log_id),
         )
         active = await core.active_model()
         if active is not None:

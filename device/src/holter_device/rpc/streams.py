@@ -49,6 +49,7 @@ def _heartbeat(cursor: Cursor, core: Core) -> stream_pb.Heartbeat:
         next_sequence=cursor.position.next_sequence,
         utc=convert.utc_to_pb(core.clock.utc()),
         quality=convert.quality_to_pb(core.sampler.quality),
+        recording_state=convert.recording_state(core.log.recording),
     )
 
 
