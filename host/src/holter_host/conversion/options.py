@@ -10,13 +10,16 @@ Every key may be left out; what is left out is read from the model or has a defa
     channels      the device's first channel
     unit          millivolts
     normalize     none
+    quantize      none
+    representative, evaluate   synthetic ECG (paths; from a model.toml, relative to it)
+    max_label_flips            0.01
     labels        class_0, class_1, …
     signature     serving_default, or the only one
     input, output the only one
     input_shape   the input's shape with batch 1 and the free axis taken from the window
     layout        channels_last, unless the shape says otherwise
     score_kind    probabilities where all golden scores lie in 0 to 1, else logits
-    tolerance     1e-3
+    tolerance     1e-3, quantised 0.05
 """
 
 from __future__ import annotations
@@ -32,11 +35,16 @@ from holter.spec import Layout, ModelSpec, ScoreKind, SpecError, Unit
 from holter_host.errors import BadInputError
 
 Normalize = Literal["none", "zscore", "minmax"]
+Quantize = Literal["none", "float16", "dynamic", "int8"]
 NORMALIZATIONS: Final[tuple[Normalize, ...]] = get_args(Normalize)
+QUANTIZATIONS: Final[tuple[Quantize, ...]] = get_args(Quantize)
 OPTIONS_NAME: Final = "model.toml"
 DEFAULT_RATE_HZ: Final = 360.0
 DEFAULT_SIGNATURE: Final = "serving_default"
 DEFAULT_UNIT: Final[Unit] = "millivolts"
+DEFAULT_MAX_LABEL_FLIPS: Final = 0.01
+_SPEC_KEYS: Final = frozenset(field.name for field in dataclasses.fields(ModelSpec))
+_PATH_KEYS: Final = ("representative", "evaluate")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +53,11 @@ class ConversionOptions:
 
     Attributes:
         normalize: what the graph does with a window, in the model's unit, before the SavedModel.
+        quantize: how the weights, and with "int8" the values between them, are stored.
+        representative: recordings, directories of them, or windows that int8 is calibrated on.
+        evaluate: the same, on which the result is held against the SavedModel.
+        max_label_flips: greatest share of the evaluated windows, 0 to 1, whose label a
+            quantisation may change.
         (all others): as in `holter.spec.ModelSpec`; `input`, `output` and `signature` are the
             names in the SavedModel.
 
@@ -60,6 +73,10 @@ class ConversionOptions:
     channels: tuple[str, ...] | None = None
     unit: Unit | None = None
     normalize: Normalize | None = None
+    quantize: Quantize | None = None
+    representative: tuple[str, ...] | None = None
+    evaluate: tuple[str, ...] | None = None
+    max_label_flips: float | None = None
     labels: tuple[str, ...] | None = None
     signature: str | None = None
     input: str | None = None
@@ -75,10 +92,17 @@ class ConversionOptions:
             raise BadInputError(
                 f"normalize is {self.normalize!r}, not one of {', '.join(NORMALIZATIONS)}."
             )
-        given = self.given()
-        given.pop("normalize", None)
+        if self.quantize is not None and self.quantize not in QUANTIZATIONS:
+            raise BadInputError(
+                f"quantize is {self.quantize!r}, not one of {', '.join(QUANTIZATIONS)}."
+            )
+        for key in _PATH_KEYS:
+            _check_paths(key, getattr(self, key))
+        flips = self.max_label_flips
+        if flips is not None and not (_is_number(flips) and 0 <= flips <= 1):
+            raise BadInputError(f"max_label_flips is {flips!r}, not a share from 0 to 1.")
         try:
-            ModelSpec(**{**self._stand_ins(), **given})
+            ModelSpec(**{**self._stand_ins(), **self.spec_values()})
         except SpecError as error:
             raise BadInputError(f"{error}.") from error
 
@@ -100,6 +124,10 @@ class ConversionOptions:
         """The values that were said, by key."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {key: value for key, value in values.items() if value is not None}
+
+    def spec_values(self) -> dict[str, Any]:
+        """Those of `given` that stand in the spec; the others say how the model is made."""
+        return {key: value for key, value in self.given().items() if key in _SPEC_KEYS}
 
     def over(self, other: ConversionOptions) -> ConversionOptions:
         """These options, and those of `other` where nothing was said."""
@@ -135,6 +163,9 @@ class ConversionOptions:
             raise BadInputError(f"Cannot read {path}: {error.strerror or error}.") from error
         except ValueError as error:
             raise BadInputError(f"{path} is not TOML: {error}.") from error
+        for key in _PATH_KEYS:
+            if isinstance(values.get(key), list):
+                values[key] = [_beside(path, name) for name in values[key]]
         try:
             return cls.from_dict(values)
         except BadInputError as error:
@@ -145,6 +176,21 @@ def find_options(model: Path) -> Path | None:
     """The model.toml of a model: inside it where it is a directory, else beside it, else None."""
     places = [model, model.absolute().parent] if model.is_dir() else [model.absolute().parent]
     return next((p / OPTIONS_NAME for p in places if (p / OPTIONS_NAME).is_file()), None)
+
+
+def _check_paths(key: str, value: object) -> None:
+    is_list = isinstance(value, tuple) and all(isinstance(path, str) and path for path in value)
+    if value is not None and (not value or not is_list):
+        raise BadInputError(f"{key} is {value!r}, not a list of paths.")
+
+
+def _beside(path: Path, name: object) -> object:
+    """A path that stands in the file `path`, seen from here."""
+    return str(path.parent / name) if isinstance(name, str) else name
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_shape(value: object) -> TypeGuard[tuple[int, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from holter_host.conversion.options import DEFAULT_RATE_HZ, DEFAULT_UNIT, Conver
 from holter_host.errors import BadInputError
 
 Shape = tuple[int | None, ...]
+FLOAT_TOLERANCE: Final = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ def resolve_spec(
     ends: Ends,
     scores: npt.NDArray[np.float32],
     default_name: str,
+    tolerance: float = FLOAT_TOLERANCE,
 ) -> ModelSpec:
     """The complete spec of a model.
 
@@ -92,6 +94,7 @@ def resolve_spec(
         ends: the names in the .tflite.
         scores: of the golden windows, shape (count, label_count).
         default_name: what it is called where the user did not say.
+        tolerance: what a device may differ by where the user did not say.
 
     Raises:
         BadInputError: as many labels were named as the model has not, or hop exceeds the window.
@@ -110,14 +113,14 @@ def resolve_spec(
         "hop": plan.window,
         "unit": DEFAULT_UNIT,
         "score_kind": "probabilities" if is_probability else "logits",
-        **options.given(),
+        "tolerance": tolerance,
+        **options.spec_values(),
         **dataclasses.asdict(ends),
         "labels": labels,
         "window": plan.window,
         "input_shape": plan.shape,
         "layout": plan.layout,
     }
-    values.pop("normalize", None)
     values["rate_hz"] = float(values["rate_hz"])
     try:
         return ModelSpec(**values)
