@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError
+from .leadoff import parse_lines
 
 if TYPE_CHECKING:
     from .samples import Channel
@@ -99,6 +100,13 @@ class Config:
     )
     gain: float = _setting(1100.0, "gain of the front end, volts for a volt", "GAIN")
     baseline_volts: float = _setting(1.65, "volts at the converter for 0 mV of ECG", "VOLTS")
+    lead_off_lines: tuple[str, ...] = _setting(
+        (),
+        "lines of the front ends' lead-off comparators, CHANNEL:LO+:LINE or CHANNEL:LO-:LINE, e.g. "
+        "A0:LO+:17,A0:LO-:27",
+        "LINES",
+    )
+    lead_off_chip: str = _setting("gpiochip0", "GPIO chip that has these lines", "CHIP")
     runtime: str = _setting("auto", f"TFLite runtime: {', '.join(RUNTIMES)}", "NAME")
     max_model_mib: float = _setting(64.0, "size of the largest model that is taken, in MiB", "MIB")
     model_memory_mib: float = _setting(256.0, "memory that a model may use, in MiB", "MIB")
@@ -150,6 +158,12 @@ class Config:
         _require(
             math.isfinite(self.baseline_volts), "baseline_volts", self.baseline_volts, "finite"
         )
+        if parse_lines(self.lead_off_lines) and (
+            self.speed_factor != 1 or self.clock != "monotonic"
+        ):
+            raise ConfigError(
+                "lead_off_lines are in real time: leave out speed and clock", key="lead_off_lines"
+            )
         _require(self.runtime in RUNTIMES, "runtime", self.runtime, RUNTIMES)
         levels = ("debug", "info", "warning", "error")
         _require(self.log_level in levels, "log_level", self.log_level, levels)
