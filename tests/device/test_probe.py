@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from holter_device.adc.i2c import source_error
-from holter_device.adc.pcf8591 import CHIP
+from holter_device.adc.pcf8591 import Pcf8591
 from holter_device.config import Config
 from holter_device.errors import (
     AddressBusyError,
@@ -87,6 +87,6 @@ def test_sentences_differ() -> None:
         errno.EIO,
         errno.EOPNOTSUPP,
     )
-    sentences = {str(source_error(OSError(n, "x"), 1, 0x48, CHIP)) for n in numbers}
+    sentences = {str(source_error(OSError(n, "x"), 1, 0x48, Pcf8591.chip)) for n in numbers}
     assert len(sentences) == len(numbers)
     assert all("\n" not in sentence for sentence in sentences)

@@ -26,20 +26,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..clock import Clock, MonotonicClock
+from ..clock import Clock
 from ..config import FULL_SCALES
-from ..errors import BusReadError, ConfigError, SourceError
-from . import AdcInfo, Input
-from .i2c import Chip, I2cBus, OpenBus, source_error
-from .pace import Pace
-from .timing import BusTiming, Cost, Probe, fastest_ns, measure, transfer_clocks
-
-CHIP = Chip(
-    name="ADS1115",
-    kernel_module="ti_ads1015",
-    address_hint="0x48 with ADDR at GND, 0x49 at VDD, 0x4a at SDA, 0x4b at SCL",
-    max_bus_hz=400e3,
-)
+from ..errors import SourceError
+from . import Input
+from .chip import ChipAdc
+from .i2c import Chip, OpenBus
+from .timing import BusTiming, Cost, Probe, measure, transfer_clocks
 
 CONVERSION, CONFIG = 0, 1
 OS = 0x8000
@@ -67,91 +60,28 @@ _STOP_POLL_NS = 5_000_000
 RAIL_MARGIN_VOLTS = 0.1
 
 
-class Ads1115:
-    """The driver; an Adc. Each count is the mean of `oversampling` conversions, rounded half up.
+class Ads1115(ChipAdc):
+    """The driver; an Adc. Beside what every chip needs it takes full_scale_volts of the settings.
 
-    Args:
-        settings: bus, address, inputs, rate, oversampling, full_scale_volts and reference_volts
-            (the supply) of a Config.
-        open_bus: how to open an I2C bus by its number.
-        clock: what the bus is measured by and conversions are waited for on.
+    A read may fail with EIO, where the chip was reset meanwhile, and with ETIMEDOUT, where a
+    conversion does not end.
     """
+
+    chip = Chip(
+        name="ADS1115",
+        kernel_module="ti_ads1015",
+        address_hint="0x48 with ADDR at GND, 0x49 at VDD, 0x4a at SDA, 0x4b at SCL",
+        max_bus_hz=400e3,
+    )
+    sample_format = "S16LE"
+    count_size = 2
 
     def __init__(
         self, settings: Mapping[str, Any], open_bus: OpenBus, clock: Clock | None = None
     ) -> None:
-        self._number = settings["bus"]
-        self._address = settings["address"]
-        self._names = tuple(settings["inputs"])
-        self._rate_hz = float(settings["rate"])
-        self._asked = str(settings["oversampling"])
-        self._supply_volts = settings["reference_volts"]
+        super().__init__(settings, open_bus, clock)
         self._full_scale_volts = settings["full_scale_volts"]
-        self._open_bus = open_bus
-        self._clock = clock or MonotonicClock()
-        self._bus: I2cBus | None = None
-        self._channels = [int(name.removeprefix("A")) for name in self._names]
-        self._oversampling = 1
         self._idle = False
-
-    def open(self) -> AdcInfo:
-        """Open the bus, measure it by reads of the chip, and see how much both have time for.
-
-        Raises:
-            SourceError: the bus or the chip does not answer, or it is another chip.
-            ConfigError: a frame takes longer than a period.
-        """
-        try:
-            self._bus = self._open_bus(self._number)
-            self._bus.claim(self._address)
-            timing = self._measure()
-            self._stop()
-            pace = Pace(
-                rate_hz=self._rate_hz,
-                channels=self._channels,
-                bus=self._number,
-                max_bus_hz=CHIP.max_bus_hz,
-                timing=timing,
-                cost=frame_cost,
-            )
-            self._oversampling = pace.oversampling(self._asked)
-            frame_read_ns = fastest_ns(self._clock, self._checked_frame)
-        except _NoConversionError as error:
-            self.close()
-            raise self._no_ads1115(error) from error
-        except OSError as error:
-            self.close()
-            raise source_error(error, self._number, self._address, CHIP) from error
-        except ConfigError:
-            self.close()
-            raise
-        return self._info(timing, frame_read_ns)
-
-    def read(self, sequence: int) -> bytes:
-        """Convert each input now, and wait for it.
-
-        Raises:
-            BusReadError: the chip did not answer, was reset meanwhile (EIO), or did not finish a
-                conversion (ETIMEDOUT).
-        """
-        try:
-            return self._checked_frame()
-        except OSError as error:
-            raise BusReadError(error.errno or 0) from error
-
-    def close(self) -> None:
-        """Let go of the bus."""
-        bus, self._bus = self._bus, None
-        if bus is not None:
-            bus.close()
-
-    def _checked_frame(self) -> bytes:
-        """A frame; after a failure a conversion may still run, which none may be taken for."""
-        try:
-            return self._read_frame()
-        except OSError:
-            self._idle = False
-            raise
 
     def _read_frame(self) -> bytes:
         """M rounds of all inputs, so that the means of all are as near in time as can be."""
@@ -159,11 +89,7 @@ class Ads1115:
         for _ in range(self._oversampling):
             for place, channel in enumerate(self._channels):
                 sums[place] += self._convert(channel)
-        count = self._oversampling
-        return b"".join(
-            ((2 * total + count) // (2 * count)).to_bytes(2, "little", signed=True)
-            for total in sums
-        )
+        return b"".join(self._mean(total).to_bytes(2, "little", signed=True) for total in sums)
 
     def _convert(self, channel: int) -> int:
         """Start a conversion of one input, wait until it has ended, and fetch it."""
@@ -183,6 +109,9 @@ class Ads1115:
         self._transfer(bytes((CONFIG,)), 0)
         self._wait_until_idle(None, self._clock.monotonic_ns() + TIMEOUT_NS, POLL_NS)
         self._idle = True
+
+    def _forget(self) -> None:
+        self._idle = False
 
     def _stop(self) -> None:
         """End what the chip may still be doing for someone else, and see that it is an ADS1115."""
@@ -214,48 +143,43 @@ class Ads1115:
         gain = FULL_SCALES.index(self._full_scale_volts)
         return mux << 12 | gain << 9 | SINGLE_SHOT | DATA_RATE_860 | COMPARATOR_OFF
 
-    def _transfer(self, write: bytes | None, read_length: int) -> bytes:
-        assert self._bus is not None, "the converter is not open"
-        return self._bus.transfer(self._address, write, read_length)
-
     def _measure(self) -> BusTiming:
-        """Time the reads that a frame is made of; what comes out of them is of no use."""
+        """Time the two reads that a frame is made of."""
+        self._stop()
         return measure(
             self._clock,
             Probe(transfer_clocks(None, 2), lambda: self._transfer(None, 2)),
             Probe(transfer_clocks(1, 2), lambda: self._transfer(bytes((CONVERSION,)), 2)),
         )
 
-    def _info(self, timing: BusTiming, frame_read_ns: int) -> AdcInfo:
-        mean = f", mean of {self._oversampling}" if self._oversampling > 1 else ""
+    def _cost(self, channels: Sequence[int], oversampling: int) -> Cost:
+        return frame_cost(channels, oversampling)
+
+    def _inputs(self, timing: BusTiming, frame_read_ns: int) -> tuple[Input, ...]:
         volts_per_count = self._full_scale_volts / FULL_SCALE
         margin = round(RAIL_MARGIN_VOLTS / volts_per_count)
-        supply = round(self._supply_volts / volts_per_count)
+        supply = round(self._reference_volts / volts_per_count)
         instants = conversion_instants_ns(
             len(self._channels), self._oversampling, timing, frame_read_ns
         )
-        return AdcInfo(
-            kind="ads1115",
-            description=f"{CHIP.at(self._address, self._number)}, {', '.join(self._names)}, to"
-            f" {self._full_scale_volts:g} V{mean}",
-            inputs=tuple(
-                Input(
-                    name,
-                    volts_per_count,
-                    capture_offset_ns=instant_ns,
-                    rail_low=margin,
-                    rail_high=min(supply - margin, FULL_SCALE - 1),
-                )
-                for name, instant_ns in zip(self._names, instants, strict=True)
-            ),
-            sample_format="S16LE",
-            frame_size=2 * len(self._names),
-            oversampling=self._oversampling,
-            frame_read_ns=frame_read_ns,
+        return tuple(
+            Input(
+                name,
+                volts_per_count,
+                capture_offset_ns=instant_ns,
+                rail_low=margin,
+                rail_high=min(supply - margin, FULL_SCALE - 1),
+            )
+            for name, instant_ns in zip(self._names, instants, strict=True)
         )
 
-    def _no_ads1115(self, error: _NoConversionError) -> SourceError:
-        """What answers but does not convert, as a sentence."""
+    def _description(self) -> str:
+        return f"{super()._description()}, to {self._full_scale_volts:g} V"
+
+    def _error(self, error: OSError) -> SourceError:
+        """What an error of opening means; what answers but does not convert has its own words."""
+        if not isinstance(error, _NoConversionError):
+            return super()._error(error)
         place = f"address {self._address:#04x} on /dev/i2c-{self._number}"
         text = f"what answers at {place} is no ADS1115: it does not keep its config register"
         if error.errno == errno.ETIMEDOUT:

@@ -66,10 +66,6 @@ class Chip:
     address_hint: str
     max_bus_hz: float
 
-    def at(self, address: int, bus: int) -> str:
-        """The chip with its place, e.g. "PCF8591 at 0x48 on /dev/i2c-1"."""
-        return f"{self.name} at {address:#04x} on /dev/i2c-{bus}"
-
 
 class KernelBus:
     """/dev/i2c-N, through smbus2."""

@@ -24,20 +24,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..clock import Clock, MonotonicClock
+from ..clock import Clock
 from ..config import MAX_OVERSAMPLING
-from ..errors import BusReadError, ConfigError
-from . import AdcInfo, Input
-from .i2c import Chip, I2cBus, OpenBus, source_error
-from .pace import Pace
-from .timing import BYTE_CLOCKS, BusTiming, Cost, Probe, fastest_ns, measure, transfer_clocks
-
-CHIP = Chip(
-    name="PCF8591",
-    kernel_module="pcf8591",
-    address_hint="0x48 plus its jumpers A0 to A2, so 0x48 to 0x4f",
-    max_bus_hz=100e3,
-)
+from . import Input
+from .chip import ChipAdc
+from .i2c import Chip, OpenBus
+from .timing import BYTE_CLOCKS, BusTiming, Cost, Probe, measure, transfer_clocks
 
 AOEF = 0x40
 AINC = 0x04
@@ -45,94 +37,41 @@ CHANNEL_COUNT = 4
 FULL_SCALE = 256
 
 
-class Pcf8591:
+class Pcf8591(ChipAdc):
     """The driver; an Adc.
 
     A frame of one input is one read; of A0 up to A(C-1), one write and one read with
-    auto-increment; of any other inputs, a write and a read for each. Each count is the mean of
-    `oversampling` conversions, rounded half up.
-
-    Args:
-        settings: bus, address, inputs, rate, oversampling and reference_volts of a Config.
-        open_bus: how to open an I2C bus by its number.
-        clock: what the bus is measured by.
+    auto-increment; of any other inputs, a write and a read for each.
     """
+
+    chip = Chip(
+        name="PCF8591",
+        kernel_module="pcf8591",
+        address_hint="0x48 plus its jumpers A0 to A2, so 0x48 to 0x4f",
+        max_bus_hz=100e3,
+    )
+    sample_format = "U8"
+    count_size = 1
 
     def __init__(
         self, settings: Mapping[str, Any], open_bus: OpenBus, clock: Clock | None = None
     ) -> None:
-        self._number = settings["bus"]
-        self._address = settings["address"]
-        self._names = tuple(settings["inputs"])
-        self._rate_hz = float(settings["rate"])
-        self._asked = str(settings["oversampling"])
-        self._reference_volts = settings["reference_volts"]
-        self._open_bus = open_bus
-        self._clock = clock or MonotonicClock()
-        self._bus: I2cBus | None = None
-        self._channels = [int(name.removeprefix("A")) for name in self._names]
-        self._oversampling = 1
+        super().__init__(settings, open_bus, clock)
+        self._selected = False
+
+    def _read_frame(self) -> bytes:
         if len(self._channels) == 1:
-            self._read_frame = self._read_one
-        elif _in_turn(self._channels):
-            self._read_frame = self._read_in_turn
-        else:
-            self._read_frame = self._read_each
-        self._selected = False
-
-    def open(self) -> AdcInfo:
-        """Open the bus, measure it by reads of the chip, and see how much it has time for.
-
-        Raises:
-            SourceError: the bus or the chip does not answer.
-            ConfigError: a frame takes longer than a period.
-        """
-        try:
-            self._bus = self._open_bus(self._number)
-            self._bus.claim(self._address)
-            timing = self._measure()
-            pace = Pace(
-                rate_hz=self._rate_hz,
-                channels=self._channels,
-                bus=self._number,
-                max_bus_hz=CHIP.max_bus_hz,
-                timing=timing,
-                cost=frame_cost,
-            )
-            self._oversampling = pace.oversampling(self._asked)
-            frame_read_ns = fastest_ns(self._clock, self._checked_frame)
-        except OSError as error:
-            self.close()
-            raise source_error(error, self._number, self._address, CHIP) from error
-        except ConfigError:
-            self.close()
-            raise
-        return self._info(timing, frame_read_ns)
-
-    def read(self, sequence: int) -> bytes:
-        """Convert each input now.
-
-        Raises:
-            BusReadError: the chip did not answer. The next read selects the input anew.
-        """
-        try:
-            return self._checked_frame()
-        except OSError as error:
-            raise BusReadError(error.errno or 0) from error
-
-    def close(self) -> None:
-        """Let go of the bus."""
-        bus, self._bus = self._bus, None
-        self._selected = False
-        if bus is not None:
-            bus.close()
+            return self._read_one()
+        if _in_turn(self._channels):
+            return self._read_in_turn()
+        return self._read_each()
 
     def _read_one(self) -> bytes:
         """One input: its control byte stands, and is written again only after an error."""
         control = None if self._selected else AOEF | self._channels[0]
-        data = self._transfer(control, self._oversampling)
+        data = self._converted(control, self._oversampling)
         self._selected = True
-        return bytes((self._mean(data),))
+        return bytes((self._mean(sum(data)),))
 
     def _read_in_turn(self) -> bytes:
         """A0 up to A(C-1): the write takes the channel pointer back to A0.
@@ -142,64 +81,47 @@ class Pcf8591:
         """
         count = len(self._channels)
         last_round = CHANNEL_COUNT * (self._oversampling - 1)
-        data = self._transfer(AOEF | AINC, last_round + count)
-        return bytes(self._mean(data[channel::CHANNEL_COUNT]) for channel in range(count))
+        data = self._converted(AOEF | AINC, last_round + count)
+        return bytes(self._mean(sum(data[channel::CHANNEL_COUNT])) for channel in range(count))
 
     def _read_each(self) -> bytes:
         """Any inputs, in any order."""
         return bytes(
-            self._mean(self._transfer(AOEF | channel, self._oversampling))
+            self._mean(sum(self._converted(AOEF | channel, self._oversampling)))
             for channel in self._channels
         )
 
-    def _transfer(self, control: int | None, count: int) -> bytes:
+    def _converted(self, control: int | None, count: int) -> bytes:
         """Read `count` conversions that are made now, after a control byte where one is given."""
-        assert self._bus is not None, "the converter is not open"
         write = None if control is None else bytes((control,))
-        return self._bus.transfer(self._address, write, 1 + count)[1:]
+        return self._transfer(write, 1 + count)[1:]
 
-    def _mean(self, conversions: bytes) -> int:
-        return (2 * sum(conversions) + len(conversions)) // (2 * len(conversions))
+    def _forget(self) -> None:
+        self._selected = False
 
     def _measure(self) -> BusTiming:
-        """Time a shortest and a longest read; what comes out of them is of no use."""
+        """Time a shortest and a longest read."""
         short, long = 2, 1 + MAX_OVERSAMPLING
-        timing = measure(
+        return measure(
             self._clock,
-            Probe(transfer_clocks(None, short), lambda: self._transfer(None, short - 1)),
-            Probe(transfer_clocks(None, long), lambda: self._transfer(None, long - 1)),
+            Probe(transfer_clocks(None, short), lambda: self._transfer(None, short)),
+            Probe(transfer_clocks(None, long), lambda: self._transfer(None, long)),
         )
-        self._selected = False
-        return timing
 
-    def _checked_frame(self) -> bytes:
-        """A frame; after a failure the input is selected anew."""
-        try:
-            return self._read_frame()
-        except OSError:
-            self._selected = False
-            raise
+    def _cost(self, channels: Sequence[int], oversampling: int) -> Cost:
+        return frame_cost(channels, oversampling)
 
-    def _info(self, timing: BusTiming, frame_read_ns: int) -> AdcInfo:
-        mean = f", mean of {self._oversampling}" if self._oversampling > 1 else ""
+    def _inputs(self, timing: BusTiming, frame_read_ns: int) -> tuple[Input, ...]:
         instants = sample_instants(self._channels, self._oversampling)
-        return AdcInfo(
-            kind="pcf8591",
-            description=f"{CHIP.at(self._address, self._number)}, {', '.join(self._names)}{mean}",
-            inputs=tuple(
-                Input(
-                    name,
-                    self._reference_volts / FULL_SCALE,
-                    capture_offset_ns=round(timing.ns(instant)),
-                    rail_low=0,
-                    rail_high=FULL_SCALE - 1,
-                )
-                for name, instant in zip(self._names, instants, strict=True)
-            ),
-            sample_format="U8",
-            frame_size=len(self._names),
-            oversampling=self._oversampling,
-            frame_read_ns=frame_read_ns,
+        return tuple(
+            Input(
+                name,
+                self._reference_volts / FULL_SCALE,
+                capture_offset_ns=round(timing.ns(instant)),
+                rail_low=0,
+                rail_high=FULL_SCALE - 1,
+            )
+            for name, instant in zip(self._names, instants, strict=True)
         )
 
 
