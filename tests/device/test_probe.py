@@ -17,7 +17,7 @@ from holter_device.errors import (
     SourceError,
 )
 from holter_device.probe import probe
-from holter_device.testing import Pcf8591Chip, SimulatedBus, level
+from holter_device.testing import Ads1115Chip, Pcf8591Chip, SimulatedBus, level
 
 
 def _bus(address: int = 0x48) -> SimulatedBus:
@@ -36,6 +36,23 @@ def test_a_chip_that_answers_is_told_with_its_four_inputs() -> None:
 def test_volts_are_by_the_configs_reference() -> None:
     """At Vref 5 V the same count is more volts."""
     assert "A0 127 (2.48 V)" in probe(Config(reference_volts=5.0), lambda _: _bus())
+
+
+def test_an_ads1115_is_told_with_its_counts_and_volts() -> None:
+    """Sixteen bits, with their sign, in the range that the settings choose."""
+    levels = [level(volts) for volts in (1.64, -0.01, 3.29, 5.0)]
+    bus = SimulatedBus(Ads1115Chip(levels, address=0x49))
+    assert probe(Config(adc="ads1115", address=0x49), lambda _: bus) == (
+        "ADS1115 at 0x49 on /dev/i2c-1 answers:"
+        " A0 13120 (1.64 V), A1 -80 (-0.01 V), A2 26320 (3.29 V), A3 32767 (4.10 V)"
+    )
+
+
+def test_an_ads1115_at_another_address_is_looked_for_where_it_can_be() -> None:
+    """Only its own four addresses are pointed to."""
+    bus = SimulatedBus(Ads1115Chip(address=0x4A), Pcf8591Chip(address=0x4F))
+    with pytest.raises(NoAnswerError, match=r"There is an answer at 0x4a \(--address 0x4a\)$"):
+        probe(Config(adc="ads1115"), lambda _: bus)
 
 
 def test_a_chip_at_another_address_is_pointed_to() -> None:

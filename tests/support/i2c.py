@@ -1,4 +1,4 @@
-"""A virtual /dev/i2c-1 with a PCF8591 on it, for processes that a test starts."""
+"""A virtual /dev/i2c-1 with a converter on it, for processes that a test starts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from holter_device.frontend import FrontEnd
 from holter_device.testing import (
+    Ads1115Chip,
     I2cBusServer,
     Pcf8591Chip,
     Signal,
@@ -23,20 +25,26 @@ from holter_device.testing import (
     build_shim,
 )
 
+AnyChip = TypeVar("AnyChip", Pcf8591Chip, Ads1115Chip)
+
 
 @dataclasses.dataclass
-class VirtualI2c:
+class Served(Generic[AnyChip]):
     """A bus with one chip.
 
     Attributes:
-        chip: the chip; `chip.reads` is its journal, `chip.inputs` what is connected.
+        chip: the chip, with its journal; `chip.inputs` is what is connected.
         bus: its bus: faults, errnos and bus time are set here.
         environment: what a process needs in its environment to find it at /dev/i2c-1.
     """
 
-    chip: Pcf8591Chip
+    chip: AnyChip
     bus: SimulatedBus
     environment: dict[str, str]
+
+
+class VirtualI2c(Served[Pcf8591Chip]):
+    """A bus with a PCF8591."""
 
     def frames_since(self, start_ns: int) -> list[bytes]:
         """The frames that were read from `start_ns` on, by a driver that does not average.
@@ -66,11 +74,31 @@ def virtual_i2c(
     """
     chip = Pcf8591Chip(inputs, now_ns=now_ns)
     bus = SimulatedBus(chip)
+    with _served(bus, number) as environment:
+        yield VirtualI2c(chip, bus, environment)
+
+
+@contextlib.contextmanager
+def virtual_ads1115(inputs: Sequence[Signal] = ()) -> Iterator[Served[Ads1115Chip]]:
+    """Serve an ADS1115 at 0x48 of /dev/i2c-1 to processes with the environment.
+
+    Args:
+        inputs: what is connected to A0 up to A3.
+    """
+    chip = Ads1115Chip(inputs)
+    bus = SimulatedBus(chip)
+    with _served(bus, 1) as environment:
+        yield Served(chip, bus, environment)
+
+
+@contextlib.contextmanager
+def _served(bus: SimulatedBus, number: int) -> Iterator[dict[str, str]]:
+    """The environment in which a bus is /dev/i2c-<number>."""
     with (
         tempfile.TemporaryDirectory(prefix="i2c-") as directory,
         I2cBusServer(Path(directory) / "bus", {number: bus}) as server,
     ):
-        yield VirtualI2c(chip, bus, server.environment(built_shim()))
+        yield server.environment(built_shim())
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from holter_device.frontend import FrontEnd
 from holter_device.testing import LockstepClockServer, level, played
 from holter_host import Gap, SampleBlock
 from support.daemon import holterd
-from support.i2c import record_volts, virtual_i2c
+from support.i2c import record_volts, virtual_ads1115, virtual_i2c
 
 RATE_HZ = 360
 # The sampler hands its frames on when it has 25 ms of them.
@@ -136,3 +136,41 @@ async def test_any_inputs_can_be_channels(tmp_path: Path, inputs: str, columns: 
             tiles = await _tiles(device, 720)
     counts = np.concatenate([t.counts for t in tiles if isinstance(t, SampleBlock)])
     assert (counts == [int(levels[column] * 256 / 3.3) for column in columns]).all()
+
+
+@pytest.mark.parametrize(("inputs", "rate"), [("A0", 360), ("A3,A1", 100)])
+async def test_an_ads1115_streams_what_it_converted(
+    tmp_path: Path, mitdb: Path, inputs: str, rate: int
+) -> None:
+    """S16LE counts: each is a conversion of its own, of its input, in the journal's order."""
+    volts = record_volts(mitdb / "208", 10)
+    names = inputs.split(",")
+    with virtual_ads1115() as pi:
+        flags = ("--adc", "ads1115", "--inputs", inputs, "--rate", str(rate))
+        async with (
+            holterd(tmp_path, *flags, env=pi.environment) as daemon,
+            holter_host.connect(daemon.address) as device,
+        ):
+            status = await device.status()
+            start_ns = status.session.start_monotonic_nanos
+            for shift, name in enumerate(names):
+                pi.chip.inputs[int(name[1])] = played(volts[360 * shift :], RATE_HZ, start_ns)
+            tiles = await _tiles(device, 2 * rate)
+            assert await daemon.stop() == 0
+        fetched = [fetch.conversion for fetch in pi.chip.fetches if fetch.time_ns >= start_ns]
+    assert status.source.kind == "ads1115"
+    assert [channel.volts_per_count for channel in status.session.channels] == [
+        4.096 / 32768 for _ in names
+    ]
+    blocks = [tile for tile in tiles if isinstance(tile, SampleBlock)]
+    counts = np.concatenate([block.counts for block in blocks])
+    assert counts.dtype == np.dtype("<i2")
+    conversions = [one for one in fetched if one is not None][: counts.size]
+    assert counts.reshape(-1).tolist() == [one.code for one in conversions]
+    assert [one.mux - 4 for one in conversions] == [int(name[1]) for name in names] * len(counts)
+    assert len({one.number for one in conversions}) == counts.size
+    assert all(one.begun_ns >= start_ns for one in conversions)
+    missing = sum(gap.frame_count for gap in _gaps(tiles))
+    assert len(counts) + missing == tiles[-1].first_sequence + tiles[-1].frame_count
+    assert {gap.cause for gap in _gaps(tiles)} <= {holter_host.GapCause.LATE}
+    assert len(set(counts.reshape(-1).tolist())) > 100
