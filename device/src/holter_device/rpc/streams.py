@@ -26,19 +26,24 @@ async def serve(
 ) -> None:
     """Write what a cursor gives until its end, and a heartbeat once a second.
 
-    Each write is awaited, so that a slow reader's only buffer is gRPC's own.
+    The first one comes when there is nothing else to write: it tells where a live stream begins, so
+    that whoever is cut off before the first frame comes back without a loss. Each write is awaited,
+    so that a slow reader's only buffer is gRPC's own.
     """
     loop = asyncio.get_running_loop()
     session = core.session
     beat = loop.time() + HEARTBEAT_SECONDS
+    placed = False
     while True:
-        for item in await cursor.next(timeout=max(0.0, beat - loop.time())):
+        items = await cursor.next(timeout=max(0.0, beat - loop.time()) if placed else 0.0)
+        for item in items:
             if isinstance(item, Session):
                 session = item
             await context.write(response(**_event(item, session)))
             if isinstance(item, End):
                 return
-        if loop.time() >= beat:
+        if loop.time() >= beat or not (placed or items):
+            placed = True
             await context.write(response(heartbeat=_heartbeat(cursor, core)))
             beat = loop.time() + HEARTBEAT_SECONDS
 
