@@ -39,6 +39,7 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path)
         ({"rate": "fast"}, "rate is 'fast', not a number"),
         ({"rate": "5000"}, "above 0, to 4000"),
         ({"replay": "208", "replay_leads": "V1,V1"}, "replay_leads is 'V1,V1'"),
+        ({"retries": "6"}, "retries is 6; it must be 0 to 5"),
         ({"oversampling": "17"}, "oversampling is '17'; it must be 1 to 16, or auto"),
         ({"oversampling": "much"}, "oversampling is 'much'; it must be 1 to 16, or auto"),
         ({"address": "0x50"}, "0x48 to 0x4f for pcf8591"),

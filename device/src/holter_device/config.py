@@ -30,6 +30,7 @@ ADCS = {"pcf8591": range(0x48, 0x50), "ads1115": range(0x48, 0x4C)}
 # Ranges of the ADS1115 in volts; the place of each is its PGA code.
 FULL_SCALES = (6.144, 4.096, 2.048, 1.024, 0.512, 0.256)
 MAX_OVERSAMPLING = 16
+MAX_RETRIES = 5
 RUNTIMES = ("auto", "litert", "tflite")
 SPEED_MAX = 0.0
 MAX_RATE_HZ = 4000.0
@@ -92,6 +93,11 @@ class Config:
         "of a period at the bus speed that is measured",
         "M",
     )
+    retries: int = _setting(
+        1,
+        f"times that a read which fails is tried again within its tick, 0 to {MAX_RETRIES}",
+        "N",
+    )
     reference_volts: float = _setting(
         3.3, "Vref of the PCF8591 or supply of the ADS1115, in volts", "VOLTS"
     )
@@ -145,6 +151,8 @@ class Config:
         counts = {"auto", *map(str, range(1, MAX_OVERSAMPLING + 1))}
         text = f"1 to {MAX_OVERSAMPLING}, or auto"
         _require(str(self.oversampling) in counts, "oversampling", self.oversampling, text)
+        allowed = range(MAX_RETRIES + 1)
+        _require(self.retries in allowed, "retries", self.retries, f"0 to {MAX_RETRIES}")
         full_scale = self.full_scale_volts
         _require(full_scale in FULL_SCALES, "full_scale_volts", full_scale, FULL_SCALES)
         for key in ("reference_volts", "gain", "retention_hours", "commit_interval"):
