@@ -177,6 +177,8 @@ class ProcessSampler:
         """
         settings = {key: getattr(self._config, key) for key in SETTINGS}
         settings["clock"] = self._clock_text
+        if self._source is not None:  # a session keeps what `auto` chose for it
+            settings["oversampling"] = str(self._source.oversampling)
         child = await Child.start(
             "sampler", json.dumps(settings), launcher=self._config.child_launcher
         )
@@ -277,7 +279,7 @@ class ProcessSampler:
             except DeviceError as error:
                 self._failed(error)
                 continue
-            if source.channels == was.channels and source.sample_format == was.sample_format:
+            if _same_frames(source, was):
                 break
             self._failed(SourceError(f"the source is another one now: {source.description}"))
             self._source = was
@@ -307,6 +309,7 @@ class ProcessSampler:
                 self._config.channel(entry["name"]),
                 volts_per_count=entry["volts_per_count"],
                 offset_volts=entry["offset_volts"],
+                capture_offset_ns=entry["capture_offset_ns"],
             )
             for entry in hello["inputs"]
         )
@@ -316,7 +319,18 @@ class ProcessSampler:
             channels=channels,
             sample_format=SampleFormat[hello["sample_format"]],
             speed=self._config.speed_factor,
+            oversampling=hello["oversampling"],
+            frame_read_ns=hello["frame_read_ns"],
         )
+
+
+def _same_frames(source: SourceInfo, was: SourceInfo) -> bool:
+    """Whether frames mean what they did; when they are captured is measured anew each time."""
+    channels = [
+        [dataclasses.replace(channel, capture_offset_ns=0) for channel in each.channels]
+        for each in (source, was)
+    ]
+    return channels[0] == channels[1] and source.sample_format == was.sample_format
 
 
 def _fatal(fatal: dict[str, Any]) -> DeviceError:
