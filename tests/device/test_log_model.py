@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import shutil
 import tempfile
 from contextlib import AsyncExitStack
@@ -37,10 +36,8 @@ from holter_device.log import (
     sample_cursor,
 )
 from holter_device.samples import Block, Classification, Gap, LeadOffRun, ModelChange, Session
-from support.logs import begin, block, frame, opened, there, window
+from support.logs import MEMORY, begin, block, frame, opened, there, window
 
-# What a power cut would take is not the matter here, so a disk that is in memory will do.
-MEMORY = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None)
 RATE_HZ = 10.0
 TAIL_SECONDS = 0.5
 RETENTION_FRAMES = 60

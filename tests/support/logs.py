@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from holter_device.samples import (
     Session,
 )
 
+# Where what a power cut would take is not the matter, a disk that is in memory will do.
+MEMORY = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None)
 RATE_HZ = 100.0
 PATIENCE = 30.0
 _NO_UTC = UtcEstimate()

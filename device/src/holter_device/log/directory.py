@@ -22,7 +22,7 @@ class DirectoryLock:
             DataDirectoryError: the directory cannot be made or written.
         """
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(directory)
             self._file = os.open(directory / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise _unusable(directory, error) from error
@@ -49,6 +49,20 @@ class DirectoryLock:
 
     def _owner(self) -> str:
         return os.pread(self._file, 32, 0).decode("ascii", "replace").strip() or "unknown"
+
+
+def _make(directory: Path) -> None:
+    """Make a directory, and its parents, so that a power cut does not take them away again."""
+    if directory.is_dir():
+        return
+    if not directory.parent.is_dir():
+        _make(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    parent = os.open(directory.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
 
 
 def _unusable(directory: Path, error: OSError) -> DataDirectoryError:
