@@ -2,10 +2,12 @@
 
     python bench/_floor.py replay MESSAGES       sends messages as fast as it can
     python bench/_floor.py pace MESSAGES         sends the first of them at a rate
+    python bench/_floor.py file FILE             sends a file in messages of one size
     python bench/_floor.py classify MODEL        classifies at the pace of a grid
 
 It prints its address first. MESSAGES is a pickled list of protobuf messages, which are serialised
-as they are sent, as in any server; those of `classify` are raw bytes. A request is a JSON object.
+as they are sent, as in any server; those of `file` and `classify` are raw bytes. A request is a JSON
+object.
 """
 
 from __future__ import annotations
@@ -57,6 +59,18 @@ def pace(path: Path) -> tuple[Stream, Serializer]:
     return stream, type(message).SerializeToString
 
 
+def file(path: Path) -> tuple[Stream, Serializer]:
+    """Send the bytes of a file in messages of message_bytes, which the request has."""
+
+    async def stream(request: bytes, context: Any) -> None:
+        size = json.loads(request)["message_bytes"]
+        with path.open("rb", buffering=0) as source:
+            while data := source.read(size):
+                await context.write(data)
+
+    return stream, bytes
+
+
 def classify(path: Path) -> tuple[Stream, Serializer]:
     """Wake up at each flush of a grid, run the model on each window that ended, tell its time.
 
@@ -103,6 +117,6 @@ async def serve(stream: Stream, serializer: Serializer) -> None:
 
 
 if __name__ == "__main__":
-    kind, file = sys.argv[1:]
-    make = {"replay": replay, "pace": pace, "classify": classify}[kind]
-    asyncio.run(serve(*make(Path(file))))
+    kind, name = sys.argv[1:]
+    make = {"replay": replay, "pace": pace, "file": file, "classify": classify}[kind]
+    asyncio.run(serve(*make(Path(name))))

@@ -307,8 +307,10 @@ class Log:
         tail = self._feed.tail
         if tail is None:
             return
-        dropped = self._pending.put_back(batch, self._writer.row_frames, self._max_uncommitted)
+        row_frames = self._writer.row_frames
+        dropped = self._pending.put_back(batch, row_frames, self._max_uncommitted)
         tail.drop(dropped)
+        tail.condense(row_frames)
         lost = self._recording.lost_frame_count + dropped.lost_frame_count
         self._recording = dataclasses.replace(
             self._recording, stopped=True, error=text, lost_frame_count=lost

@@ -6,8 +6,8 @@ import asyncio
 import dataclasses
 import sqlite3
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -41,10 +41,17 @@ _SESSION = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FramePage:
-    """Blocks and gaps of one session in order; `kept_from` is told where there are none."""
+    """Blocks and gaps of one session in order.
+
+    Attributes:
+        frames: what is there.
+        kept_from: the session's first kept frame; told where `frames` is empty.
+        full: whether the page ends because it is full: there is more.
+    """
 
     frames: list[Frames]
     kept_from: int = 0
+    full: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,26 +104,42 @@ def load_frames(
     The first may begin before `sequence`, or after it where retention dropped frames.
     """
     base, start = key_of(session_id, 0), key_of(session_id, min(sequence, MAX_SEQUENCE))
-    rows = connection.execute(
-        "SELECT key, frame_count, cause, late_count, lead_off, counts FROM frames"
+    ends = connection.execute(
+        "SELECT key, length(counts) FROM frames"
         " WHERE key >= ifnull((SELECT max(key) FROM frames WHERE key BETWEEN ? AND ?), ?)"
         " AND key <= ? ORDER BY key LIMIT ?",
         (base, start, start, base | MAX_SEQUENCE, MAX_PAGE_ROWS),
     )
-    page: list[Frames] = []
-    size = 0
-    for row in rows:
-        size += len(row[5] or b"")
-        if size > page_bytes and page:
-            break
-        item = decode_frames(*row)
-        if item.next_sequence > sequence:
-            page.append(item)
-    rows.close()
-    if page:
-        return FramePage(page)
+    # Python steps to the row after the one that it gives, and so would read a row of counts in
+    # vain: which rows are wanted is looked up first, without their counts.
+    first, last, full = _fitting(ends, page_bytes)
+    ends.close()
+    rows = connection.execute(
+        "SELECT key, frame_count, cause, late_count, lead_off, counts FROM frames"
+        " WHERE key BETWEEN ? AND ? ORDER BY key",
+        (first, last),
+    )
+    items = [decode_frames(*row) for row in rows]
+    if items and items[0].next_sequence <= sequence:
+        del items[0]
+    if items:
+        return FramePage(items, full=full)
     stored = load_session(connection, session_id)
     return FramePage([], stored.kept_from if stored else 0)
+
+
+def _fitting(rows: Iterable[tuple[int, int | None]], page_bytes: int) -> tuple[int, int, bool]:
+    """The first and the last key of the rows that fit a page, and whether there are more.
+
+    The first two always fit, for the first may end before what is asked for.
+    """
+    first, last, size = 0, -1, 0
+    for number, (key, length) in enumerate(rows):
+        size += length or 0
+        if size > page_bytes and number > 1:
+            return first, last, True
+        first, last = first or key, key
+    return first, last, False
 
 
 def load_windows(
@@ -196,6 +219,20 @@ class Readers:
             DataDirectoryError: the file cannot be read, or the log is closed.
         """
 
+        return await self.result(self.start(load, *args, **kwargs))
+
+    def start(
+        self,
+        load: Callable[Concatenate[sqlite3.Connection, _P], _T],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> Future[_T]:
+        """Begin what `read` does, and do not wait; its `result` may be left alone.
+
+        Raises:
+            DataDirectoryError: the log is closed.
+        """
+
         def transaction() -> _T:
             connection = self._connection()
             connection.execute("BEGIN")
@@ -205,11 +242,20 @@ class Readers:
                 connection.execute("ROLLBACK")
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, transaction)
-        except (sqlite3.Error, ValueError, TypeError) as error:
-            raise file_error(self._directory / FILE_NAME, error) from error
+            return self._pool.submit(transaction)
         except RuntimeError as error:
             raise DataDirectoryError("the log is closed") from error
+
+    async def result(self, started: Future[_T]) -> _T:
+        """What was started.
+
+        Raises:
+            DataDirectoryError: the file cannot be read.
+        """
+        try:
+            return await asyncio.wrap_future(started)
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise file_error(self._directory / FILE_NAME, error) from error
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from concurrent.futures import Future
 
 from ..grid import GapCause
 from ..samples import Block, Gap, Session
 from .cursor import MESSAGE_BYTES, PAGE_BYTES, Cursor, CursorItem, Feed, Place
 from .join import Frames, cut, join
-from .reader import load_frames
+from .reader import FramePage, load_frames
 from .schema import MAX_SEQUENCE, key_of
 from .tail import Tail
 
@@ -30,6 +31,7 @@ class SampleCursor(Cursor):
         self._max_latency = max_latency
         self._max_frames = 1
         self._wanted = 1
+        self._ahead: tuple[tuple[int, int], Future[FramePage]] | None = None
 
     async def _enter(self, session: Session, sequence: int) -> list[CursorItem]:
         self._max_frames = max(1, MESSAGE_BYTES // session.frame_size)
@@ -64,7 +66,7 @@ class SampleCursor(Cursor):
 
     async def _from_file(self, tail: Tail | None) -> list[CursorItem]:
         first, session_id = self._sequence, self._session_id
-        page = await self._feed.readers.read(load_frames, session_id, first, PAGE_BYTES)
+        page = await self._page(session_id, first)
         # What neither the file nor the tail has was dropped.
         kept_from = max(page.kept_from, tail.first_sequence if tail else 0)
         if page.frames:
@@ -75,6 +77,24 @@ class SampleCursor(Cursor):
         if page.frames:
             page.frames[0] = cut(page.frames[0], first, MAX_SEQUENCE)
         return self._deliver(page.frames)
+
+    async def _page(self, session_id: int, first: int) -> FramePage:
+        """A page of the file; the one after it is read while this one is on its way to the reader.
+
+        A page that was read ahead and has nothing is read again: it may be older than what is told
+        of the tail.
+        """
+        readers = self._feed.readers
+        ahead, self._ahead = self._ahead, None
+        page = FramePage([])
+        if ahead is not None and ahead[0] == (session_id, first):
+            page = await readers.result(ahead[1])
+        if not page.frames:
+            page = await readers.read(load_frames, session_id, first, PAGE_BYTES)
+        if page.full:
+            following = (session_id, page.frames[-1].next_sequence)
+            self._ahead = following, readers.start(load_frames, *following, PAGE_BYTES)
+        return page
 
     async def _wait(self, deadline: float, seen: int) -> None:
         await self._feed.frames.wait(*self._target(deadline))

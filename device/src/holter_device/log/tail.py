@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from ..samples import Block, Classification, Gap, ModelChange, Session
-from .join import Frames, cut
+from .join import Frames, cut, join
 from .pending import Batch, Dropped, Item, window_bounds
 
 
@@ -108,19 +108,33 @@ class Tail:
     def drop(self, dropped: Dropped) -> None:
         """Put the gaps in the place of what they stand for."""
         if gap := dropped.frames:
-            first = bisect_left(self._starts, gap.first_sequence)
+            first = bisect_right(self._starts, gap.first_sequence) - 1
             last = bisect_left(self._starts, gap.next_sequence) - 1
-            rest = self._frames[last]
+            head, rest = self._frames[first], self._frames[last]
             items: list[Frames] = [gap]
+            if head.first_sequence < gap.first_sequence:
+                items.insert(0, cut(head, head.first_sequence, gap.first_sequence))
             if rest.next_sequence > gap.next_sequence:
                 items.append(cut(rest, gap.next_sequence, rest.next_sequence))
-            self._frames[first : last + 1] = items
-            self._starts[first : last + 1] = [item.first_sequence for item in items]
-            self._arrivals[first : last + 1] = [self._arrivals[last]] * len(items)
+            self._replace(first, last + 1, items)
         if gap := dropped.windows:
             first, last = (bisect_left(self._window_ends, end) for end in window_bounds(gap))
             self._windows[first : last + 1] = [gap]
             self._window_ends[first : last + 1] = [window_bounds(gap)[1]]
+
+    def condense(self, max_frames: int) -> None:
+        """Join what is older than minutes and still here, for it may have to stay for hours."""
+        edge = self.next_sequence - self._keep_frames
+        count = bisect_right(self._starts, edge) - 1
+        if count > 0:
+            self._replace(0, count, join(self._frames[:count], max_frames))
+
+    def _replace(self, first: int, end: int, items: list[Frames]) -> None:
+        """Put items in the place of those that cover the same frames."""
+        arrival = self._arrivals[end - 1]
+        self._frames[first:end] = items
+        self._starts[first:end] = [item.first_sequence for item in items]
+        self._arrivals[first:end] = [arrival] * len(items)
 
     def _trim(self) -> None:
         edge = min(self._frames_settled, self.next_sequence - self._keep_frames)

@@ -1,0 +1,129 @@
+"""24 hours read back from holterd's log over gRPC, against the same bytes from a file.
+
+The log has 31 104 000 samples of 1 input at 360 Hz, in rows as the commits of a day leave them. The
+floor is a bare grpc.aio server that reads the same bytes from a flat file and sends them in
+messages of the same size, without protobuf. Each server is a process of its own; one client, which
+counts bytes and parses nothing, reads both in turn; medians. Before that every message of ours is
+parsed once, and the counts are compared with what was recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import grpc.aio
+import numpy as np
+from _common import python, report
+from _floor import METHOD
+
+from holter.v1 import sample_service_pb2 as pb
+from holter.v1 import stream_pb2
+from holter_device.clock import MonotonicClock, UtcEstimate
+from holter_device.grid import Grid
+from holter_device.log import Log
+from holter_device.samples import Block, Channel, SampleFormat
+from support.daemon import holterd
+
+GOAL = 0.7
+GOAL_SECONDS = 3.0
+ROUNDS = 5
+RATE_HZ = 360
+COUNTS = np.random.default_rng(1).integers(0, 256, 24 * 3600 * RATE_HZ, "u1").tobytes()
+SAMPLES = "/holter.v1.SampleService/StreamSamples"
+FLOOR = str(Path(__file__).with_name("_floor.py"))
+FROM_THE_START = pb.StreamSamplesRequest(
+    start=stream_pb2.StreamStart(position=stream_pb2.LogPosition(session_id=1))
+).SerializeToString()
+
+
+async def fill(directory: Path) -> None:
+    """Write the day into a log, and leave it as holterd would when it stops."""
+    log = await Log.open(
+        directory, retention_hours=168, commit_interval=3600, clock=MonotonicClock()
+    )
+    await log.begin_session(
+        grid=Grid(0, RATE_HZ),
+        channels=(Channel("A0"),),
+        sample_format=SampleFormat.U8,
+        boot_id="bench",
+        utc=UtcEstimate(),
+    )
+    for first in range(0, len(COUNTS), RATE_HZ):
+        log.append([Block(1, first, RATE_HZ, COUNTS[first : first + RATE_HZ])])
+        await log.backpressure()
+    await log.close()
+
+
+async def check(address: str) -> tuple[int, int]:
+    """Compare every sample; how many messages come until the last one, and how long most are."""
+    position = 0
+    sizes = []
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = channel.unary_stream(SAMPLES)(FROM_THE_START)
+        while position < len(COUNTS):
+            message = await call.read()
+            sizes.append(len(message))
+            block = pb.StreamSamplesResponse.FromString(message).sample_block
+            if block.frame_count:
+                assert block.first_sequence == position
+                assert block.counts == COUNTS[position : position + block.frame_count]
+                position += block.frame_count
+        call.cancel()
+    return len(sizes), round(statistics.median(sizes))
+
+
+async def read(address: str, method: str, request: bytes, messages: int) -> float:
+    """Seconds from the request to the last of so many messages."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        await channel.channel_ready()
+        begin = time.perf_counter()
+        call = channel.unary_stream(method)(request)
+        size = 0
+        for _ in range(messages):
+            size += len(await call.read())
+        seconds = time.perf_counter() - begin
+        call.cancel()
+    assert size >= len(COUNTS)
+    return seconds
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        (folder / "flat").write_bytes(COUNTS)
+        await fill(folder / "data")
+        async with contextlib.AsyncExitStack() as stack:
+            daemon = await stack.enter_async_context(holterd(folder, "--simulate", "bigeminy"))
+            _, floor = stack.enter_context(python(FLOOR, "file", str(folder / "flat")))
+            count, size = await check(daemon.address)
+            request = json.dumps({"message_bytes": size}).encode()
+            ours, bare = [], []
+            for _ in range(ROUNDS):
+                bare.append(await read(floor, METHOD, request, -(-len(COUNTS) // size)))
+                ours.append(await read(daemon.address, SAMPLES, FROM_THE_START, count))
+            await daemon.stop()
+    our, floor_seconds = statistics.median(ours), statistics.median(bare)
+    report(
+        "backfill",
+        samples=len(COUNTS),
+        messages=count,
+        message_bytes=size,
+        seconds=round(our, 3),
+        samples_per_s=round(len(COUNTS) / our),
+        floor_seconds=round(floor_seconds, 3),
+        floor_samples_per_s=round(len(COUNTS) / floor_seconds),
+        ratio=round(floor_seconds / our, 3),
+        goal=GOAL,
+        goal_seconds=GOAL_SECONDS,
+        met=floor_seconds >= GOAL * our and our < GOAL_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
