@@ -72,7 +72,16 @@ def _model_options(command: _Command) -> _Command:
 @click.argument("saved_model", type=click.Path(path_type=Path))
 @_OUT
 @_model_options
-@click.option("--normalize", type=click.Choice(NORMALIZATIONS), help="Put into the graph (none).")
+@click.option("--normalize", metavar="|".join(NORMALIZATIONS), help="Put into the graph (none).")
+@click.option(
+    "--softmax", is_flag=True, default=None, help="Put into the graph: logits to probabilities."
+)
+@click.option(
+    "--select-tf-ops",
+    is_flag=True,
+    default=None,
+    help="Leave in ops that only TensorFlow has; no light runtime, so no device, runs the result.",
+)
 @_LOG
 @_JSON
 def convert(

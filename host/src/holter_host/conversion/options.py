@@ -19,6 +19,8 @@ Every key may be left out; what is left out is read from the model or has a defa
     input_shape   the input's shape with batch 1 and the free axis taken from the window
     layout        channels_last, unless the shape says otherwise
     score_kind    probabilities where all golden scores lie in 0 to 1, else logits
+    softmax       false
+    select_tf_ops false
     tolerance     1e-3, quantised 0.05
 """
 
@@ -34,9 +36,11 @@ from typing import Any, Final, Literal, TypeGuard, get_args
 from holter.spec import Layout, ModelSpec, ScoreKind, SpecError, Unit
 from holter_host.errors import BadInputError
 
-Normalize = Literal["none", "zscore", "minmax"]
+# One of NORMALIZATIONS, with numbers for A and B.
+Normalize = str
 Quantize = Literal["none", "float16", "dynamic", "int8"]
-NORMALIZATIONS: Final[tuple[Normalize, ...]] = get_args(Normalize)
+_PLAIN_NORMALIZATIONS: Final = ("none", "zscore", "minmax")
+NORMALIZATIONS: Final = (*_PLAIN_NORMALIZATIONS, "affine:A,B")
 QUANTIZATIONS: Final[tuple[Quantize, ...]] = get_args(Quantize)
 OPTIONS_NAME: Final = "model.toml"
 DEFAULT_RATE_HZ: Final = 360.0
@@ -53,6 +57,9 @@ class ConversionOptions:
 
     Attributes:
         normalize: what the graph does with a window, in the model's unit, before the SavedModel.
+        softmax: whether the graph turns the SavedModel's scores into probabilities.
+        select_tf_ops: whether ops that only TensorFlow has may be left in the result, which then
+            runs in no light runtime.
         quantize: how the weights, and with "int8" the values between them, are stored.
         representative: recordings, directories of them, or windows that int8 is calibrated on.
         evaluate: the same, on which the result is held against the SavedModel.
@@ -84,14 +91,19 @@ class ConversionOptions:
     input_shape: tuple[int, ...] | None = None
     layout: Layout | None = None
     score_kind: ScoreKind | None = None
+    softmax: bool | None = None
+    select_tf_ops: bool | None = None
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
         """Check each value that was given by the rules of `ModelSpec`."""
-        if self.normalize is not None and self.normalize not in NORMALIZATIONS:
-            raise BadInputError(
-                f"normalize is {self.normalize!r}, not one of {', '.join(NORMALIZATIONS)}."
-            )
+        if self.normalize is not None:
+            affine_factors(self.normalize)
+        for key in ("softmax", "select_tf_ops"):
+            if not isinstance(getattr(self, key), bool | None):
+                raise BadInputError(f"{key} is {getattr(self, key)!r}, not true or false.")
+        if self.softmax and self.score_kind == "logits":
+            raise BadInputError("softmax makes probabilities; leave out score_kind = logits.")
         if self.quantize is not None and self.quantize not in QUANTIZATIONS:
             raise BadInputError(
                 f"quantize is {self.quantize!r}, not one of {', '.join(QUANTIZATIONS)}."
@@ -176,6 +188,29 @@ def find_options(model: Path) -> Path | None:
     """The model.toml of a model: inside it where it is a directory, else beside it, else None."""
     places = [model, model.absolute().parent] if model.is_dir() else [model.absolute().parent]
     return next((p / OPTIONS_NAME for p in places if (p / OPTIONS_NAME).is_file()), None)
+
+
+def affine_factors(normalize: object) -> tuple[float, float] | None:
+    """A and B of the normalisation "affine:A,B", x * A + B; None for another of NORMALIZATIONS.
+
+    Raises:
+        BadInputError: it is none of them, or A or B is no finite number, or A is 0.
+    """
+    if normalize in _PLAIN_NORMALIZATIONS:
+        return None
+    kind, _, numbers = str(normalize).partition(":")
+    if kind == "affine":
+        try:
+            scale, offset = (float(text) for text in numbers.split(","))
+        except ValueError:
+            scale = math.nan
+        if scale and math.isfinite(scale) and math.isfinite(offset):
+            return scale, offset
+        raise BadInputError(
+            f"normalize is {normalize!r}, not affine:A,B with two numbers, A not 0, as in "
+            "affine:0.01,-1.28 for x * 0.01 - 1.28."
+        )
+    raise BadInputError(f"normalize is {normalize!r}, not one of {', '.join(NORMALIZATIONS)}.")
 
 
 def _check_paths(key: str, value: object) -> None:
