@@ -19,7 +19,8 @@ from .config import SPEED_MAX, Config
 from .deploy import Deployer
 from .errors import DataDirectoryError, ModelNotFoundError
 from .grid import Grid
-from .leads import RailDetector
+from .leadoff import LeadOffLines, open_lines, parse_lines
+from .leads import LeadOffDetector
 from .log import EndReason, Log
 from .pipeline import Pipeline
 from .runtime import RuntimeMissingError, installed_runtime
@@ -62,6 +63,7 @@ class Core:
         self.clock = _device_clock(config, epoch_ns)
         self._paced = not isinstance(self.clock, MonotonicClock)
         self.sampler: Sampler = ProcessSampler(config, child_clock(config, epoch_ns))
+        self._lines: LeadOffLines | None = None
         self.pipeline = Pipeline(self._emit, paced=self._paced)
         self.started_ns = time.monotonic_ns()
         self._stopping = asyncio.Event()
@@ -74,6 +76,7 @@ class Core:
         Raises:
             ConfigError: the runtime that was chosen is not installed.
             DataDirectoryError: the data directory cannot be used, or another holterd holds it.
+            LeadOffLinesError: the lead-off lines cannot be used.
             SourceError: the source does not answer.
         """
         config = self.config
@@ -88,6 +91,11 @@ class Core:
         )
         try:
             source = await self.sampler.open()
+            self._lines = open_lines(
+                config.lead_off_chip,
+                parse_lines(config.lead_off_lines),
+                [channel.name for channel in source.channels],
+            )
             await self._open_models(source)
             await self._recover()
             await self.deployer.restore()
@@ -143,6 +151,8 @@ class Core:
             last_first.push_async_callback(self.pipeline.close)
             if hasattr(self, "deployer"):
                 last_first.push_async_callback(self.deployer.close)
+            if self._lines is not None:
+                last_first.callback(self._lines.close)
             last_first.push_async_callback(self.sampler.close)
 
     async def active_model(self) -> StoredModel | None:
@@ -192,7 +202,7 @@ class Core:
             self.log.append(items)
 
     async def _read(self) -> None:
-        detector = RailDetector(self.session)
+        detector = LeadOffDetector(self.session, self.sampler.source.rails, self._lines)
         async for tiles in self.sampler.tiles(self.session.session_id, self.session.grid):
             marked = detector.mark(tiles)
             if isinstance(self.clock, FollowingClock):

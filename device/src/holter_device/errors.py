@@ -11,6 +11,7 @@ DeviceError
     NoAnswerError          no chip answers at the address
     RecordError            a record cannot be replayed
     BusReadError           one read failed; the next may succeed
+  LeadOffLinesError        the lead-off lines cannot be used (OSError)
   ListenError              an address cannot be listened on (OSError)
   CursorError              a stream cannot start there (LookupError)
     SessionNotFoundError
@@ -91,6 +92,10 @@ class BusReadError(SourceError):
     def __init__(self, errno: int) -> None:
         super().__init__(f"a read failed: {os.strerror(errno)} (errno {errno})", errno=errno)
         self.errno = errno
+
+
+class LeadOffLinesError(DeviceError, OSError):
+    """Error raised when the lines of the lead-off comparators cannot be used."""
 
 
 class ListenError(DeviceError, OSError):

@@ -1,79 +1,140 @@
-"""Lead-off from the signal itself: a front end without its electrodes drives its output to a rail.
+"""Which frames are not to be trusted because an electrode is off, channel by channel.
 
-The AD8232's lead-off comparators have lines of their own, which are often unwired; a signal that
-stays at 0 or at full scale is seen always. A frame is marked from RAILED_SECONDS after the signal
-reached a rail until SETTLE_SECONDS after it left: the amplifiers' high pass takes that long to come
+Two things tell. The signal: a front end without its electrodes drives its output to a rail, so a
+channel is RAILED from RAILED_SECONDS after its counts reached a rail until they leave it; this is
+always seen. The AD8232's comparators: LO_PLUS and LO_MINUS, where their lines are wired. After
+either the channel is SETTLING for SETTLE_SECONDS: the amplifiers' high pass takes that long to come
 back (AD8232 data sheet, "Fast Restore").
+
+That a stay at a rail is one is known only after RAILED_SECONDS, and its block may have been sent by
+then: what a block said stays, and the frames before are not marked.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from .samples import Block, Gap, LeadOffRun, Session
+from .leadoff import LeadOffLines
+from .samples import Block, Gap, LeadOff, LeadOffRun, Session
 
 RAILED_SECONDS = 0.2
 SETTLE_SECONDS = 1.0
 
+_FLAGS = {"LO+": LeadOff.LO_PLUS, "LO-": LeadOff.LO_MINUS}
+_NEVER = -(2**62)
 
-class RailDetector:
-    """Marks the frames of one session, tile by tile."""
+_Reasons = npt.NDArray[np.uint8]
 
-    def __init__(self, session: Session) -> None:
-        limits = np.iinfo(session.sample_format.dtype)  # type: ignore[type-var]
-        self._low, self._high = limits.min, limits.max
+
+class LeadOffDetector:
+    """Marks the frames of one session, tile by tile; how they are cut into tiles changes nothing.
+
+    Args:
+        session: the session.
+        rails: for each channel the counts at or beyond which its signal is at a rail, (low, high).
+        lines: the comparators' lines; None where none is wired.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        rails: Sequence[tuple[int, int]],
+        lines: LeadOffLines | None = None,
+    ) -> None:
         self._session = session
+        self._index = {channel.name: index for index, channel in enumerate(session.channels)}
+        self._low, self._high = np.array(rails, session.sample_format.dtype).T
         self._least = max(1, round(RAILED_SECONDS * session.grid.rate_hz))
         self._settle = round(SETTLE_SECONDS * session.grid.rate_hz)
-        self._railed = 0
-        self._off_until = 0
+        self._lines = lines
+        self._edges: deque[tuple[int, int, LeadOff, bool]] = deque()
+        count = len(session.channels)
+        # For each channel: frames that it has been at a rail; what the lines say; its last frame
+        # with an electrode off.
+        self._stay = np.zeros(count, np.int64)
+        self._levels = np.zeros(count, np.uint8)
+        self._last_off = np.full(count, _NEVER, np.int64)
 
     def mark(self, tiles: Sequence[Block | Gap]) -> list[Block | Gap]:
         """The same tiles, their blocks with `lead_off` runs."""
+        if self._lines is not None and tiles:
+            grid = self._session.grid
+            for edge in self._lines.read(grid.time_ns(tiles[-1].next_sequence - 1)):
+                line = edge.line
+                place = (self._index[line.channel], _FLAGS[line.electrode])
+                self._edges.append((grid.sequence_at(edge.time_ns), *place, edge.off))
         return [self._mark(tile) if isinstance(tile, Block) else self._skip(tile) for tile in tiles]
 
     def _skip(self, gap: Gap) -> Gap:
-        self._railed = 0
+        """Whoever was at a rail long enough still is; whoever was not begins again."""
+        railed = self._stay > self._least
+        self._stay[~railed] = 0
+        for _, end in self._parts(gap):
+            self._last_off[railed | (self._levels != 0)] = end - 1
         return gap
 
     def _mark(self, block: Block) -> Block:
         counts = block.array(self._session)
-        at_rail = ((counts == self._low) | (counts == self._high)).any(axis=1)
+        at_rail = (counts <= self._low) | (counts >= self._high)
+        if not self._concerned(block) and not at_rail.any():
+            self._stay[:] = 0
+            return block
         first = block.first_sequence
-        if not at_rail.any():
-            self._railed = 0
-            if self._off_until <= first:
-                return block
-            return self._with(block, np.arange(block.frame_count) < self._off_until - first)
-        return self._with(block, self._flags(at_rail, first))
-
-    def _flags(self, at_rail: npt.NDArray[np.bool_], first: int) -> npt.NDArray[np.bool_]:
-        flags = np.arange(len(at_rail)) < self._off_until - first
-        for start, end, railed in _runs(at_rail):
-            if not railed:
-                self._railed = 0
-                continue
-            off = start + max(0, self._least - self._railed)
-            self._railed += end - start
-            if off < end:
-                self._off_until = first + end + self._settle
-                flags[off : end + self._settle] = True
-        return flags
-
-    def _with(self, block: Block, flags: npt.NDArray[np.bool_]) -> Block:
-        first = block.first_sequence
-        runs = tuple(
-            LeadOffRun(first + start, end - start) for start, end, off in _runs(flags) if off
-        )
+        parts = [
+            self._reasons(at_rail[start - first : end - first], start)
+            for start, end in self._parts(block)
+        ]
+        runs = tuple(_runs(np.concatenate(parts), first))
         return dataclasses.replace(block, lead_off=runs) if runs else block
 
+    def _concerned(self, block: Block) -> bool:
+        """Whether some of the block's frames may be marked for what was before or for a line."""
+        first = block.first_sequence
+        if self._edges and self._edges[0][0] < block.next_sequence:
+            return True
+        return bool(self._levels.any() or (self._last_off >= first - self._settle).any())
 
-def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int, bool]]:
-    """The runs of equal values as (start, end, value)."""
-    edges = [0, *(np.flatnonzero(np.diff(flags)) + 1).tolist(), len(flags)]
-    return [(a, b, bool(flags[a])) for a, b in itertools.pairwise(edges)]
+    def _parts(self, tile: Block | Gap) -> Iterator[tuple[int, int]]:
+        """The parts of a tile in which no line changes, as (first, end); `_levels` follows."""
+        start = tile.first_sequence
+        while start < tile.next_sequence:
+            while self._edges and self._edges[0][0] <= start:
+                _, channel, flag, off = self._edges.popleft()
+                level = int(self._levels[channel])
+                self._levels[channel] = level | flag if off else level & ~flag
+            end = min(self._edges[0][0], tile.next_sequence) if self._edges else tile.next_sequence
+            yield start, end
+            start = end
+
+    def _reasons(self, at_rail: npt.NDArray[np.bool_], first: int) -> _Reasons:
+        """Why each frame is not to be trusted: flags of LeadOff, shape (frames, channels)."""
+        index = np.arange(len(at_rail))[:, np.newaxis]
+        # The last frame that was off the rail; where it is before these frames, it is below 0.
+        good = np.maximum.accumulate(np.where(at_rail, -1 - self._stay, index), axis=0)
+        railed = index - good > self._least
+        reasons = railed.astype(np.uint8) * np.uint8(LeadOff.RAILED) | self._levels
+        off = reasons != 0
+        last_off = np.maximum.accumulate(np.where(off, first + index, self._last_off), axis=0)
+        settling = ~off & (first + index - last_off <= self._settle)
+        self._stay, self._last_off = index[-1] - good[-1], last_off[-1]
+        reasons[settling] = LeadOff.SETTLING
+        return reasons
+
+
+def _runs(reasons: _Reasons, first: int) -> Iterator[LeadOffRun]:
+    """The runs of frames with the same channels and the same reasons over them."""
+    bits = 1 << np.arange(reasons.shape[1], dtype=np.int64)
+    masks = ((reasons != 0) * bits).sum(axis=1)
+    whys = np.bitwise_or.reduce(reasons, axis=1)
+    changes = (np.diff(masks) != 0) | (np.diff(whys) != 0)
+    edges = [0, *(np.flatnonzero(changes) + 1).tolist(), len(masks)]
+    for start, end in itertools.pairwise(edges):
+        if masks[start]:
+            reason = LeadOff(int(whys[start]))
+            yield LeadOffRun(first + start, end - start, int(masks[start]), reason)

@@ -21,6 +21,7 @@ from .children.sampler_frames import FATAL, HELLO, START
 from .config import SPEED_MAX, Config
 from .errors import DeviceError, SourceError
 from .grid import GapCause, Grid
+from .outage import Outage
 from .process import Child, ChildEndedError
 from .samples import Block, Channel, Gap, SampleFormat, SessionQuality
 from .tiling import ProtocolError, Tiling
@@ -53,6 +54,7 @@ class SourceInfo:
         kind: "pcf8591", "simulate" or "replay".
         description: the source in words, e.g. "PCF8591 at 0x48 on /dev/i2c-1".
         channels: the channels of a frame, in the order of their counts.
+        rails: for each channel the counts at or beyond which its signal is at a rail, (low, high).
         sample_format: how a count is written.
         speed: how much faster than real time its clock runs; 0 as fast as can be.
         oversampling: conversions that are averaged for one count.
@@ -64,6 +66,7 @@ class SourceInfo:
     kind: str
     description: str
     channels: tuple[Channel, ...]
+    rails: tuple[tuple[int, int], ...]
     sample_format: SampleFormat
     speed: float
     oversampling: int = 1
@@ -140,7 +143,8 @@ class ProcessSampler:
         self._source: SourceInfo | None = None
         self._state = SamplerState.STARTING
         self._last_error = ""
-        self._tiling = Tiling()
+        self._tiling = Tiling(config.rate)
+        self._outage = Outage(config)
 
     @property
     def source(self) -> SourceInfo:
@@ -161,7 +165,7 @@ class ProcessSampler:
     @property
     def quality(self) -> SessionQuality:
         """How well it keeps its grid; lateness is told by the child once a second."""
-        return self._tiling.quality
+        return self._tiling.quality.quality
 
     @property
     def pid(self) -> int | None:
@@ -176,7 +180,7 @@ class ProcessSampler:
             ConfigError: it cannot do what the config asks.
         """
         settings = {key: getattr(self._config, key) for key in SETTINGS}
-        settings["clock"] = self._clock_text
+        settings |= {"clock": self._clock_text, "retries": self._config.retries}
         if self._source is not None:  # a session keeps what `auto` chose for it
             settings["oversampling"] = str(self._source.oversampling)
         child = await Child.start(
@@ -263,6 +267,7 @@ class ProcessSampler:
             if self._tiling.ended:
                 self._state = SamplerState.ENDED
             if tiles:
+                self._outage.look(tiles, self._tiling.last_errno)
                 yield tiles
             if failure is not None:
                 raise failure
@@ -280,10 +285,12 @@ class ProcessSampler:
                 self._failed(error)
                 continue
             if _same_frames(source, was):
+                # What was measured anew differs a little; the session goes on with its channels.
+                self._source = dataclasses.replace(source, channels=was.channels)
                 break
             self._failed(SourceError(f"the source is another one now: {source.description}"))
             self._source = was
-        self._tiling.restart_count += 1
+        self._tiling.quality.restart_count += 1
         return backoff
 
     async def _end_child(self) -> None:
@@ -317,10 +324,13 @@ class ProcessSampler:
             kind=hello["kind"],
             description=hello["description"],
             channels=channels,
+            rails=tuple((entry["rail_low"], entry["rail_high"]) for entry in hello["inputs"]),
             sample_format=SampleFormat[hello["sample_format"]],
             speed=self._config.speed_factor,
             oversampling=hello["oversampling"],
             frame_read_ns=hello["frame_read_ns"],
+            real_time_priority=hello["real_time_priority"],
+            memory_locked=hello["memory_locked"],
         )
 
 
