@@ -17,12 +17,13 @@ from typing import Any, Final
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from holter_host.conversion import unroll
 from holter_host.conversion.options import Normalize
+from holter_host.conversion.quantize import Quantizer
 from holter_host.conversion.resolve import InputPlan
 from holter_host.conversion.saved_model import Source
 
 Route = tuple[str, Callable[[], bytes]]
-Configure = Callable[[Any], None]
 
 # Which input of each op is the shape of a list's elements.
 _ELEMENT_SHAPE: Final = {
@@ -34,7 +35,7 @@ _ELEMENT_SHAPE: Final = {
 
 
 def routes(
-    source: Source, plan: InputPlan, normalize: Normalize, configure: Configure
+    source: Source, plan: InputPlan, normalize: Normalize, quantizer: Quantizer
 ) -> Iterator[Route]:
     """The ways to convert, by name, the best first; each is to be tried where the last failed.
 
@@ -45,21 +46,24 @@ def routes(
         source: what is converted.
         plan: how a window goes in.
         normalize: what the graph does with a window first.
-        configure: is given each TFLiteConverter before it converts: how it quantises.
+        quantizer: how the result is quantised.
     """
-    yield "frozen", lambda: _from_frozen(source, plan, normalize, configure)
-    if normalize == "none":
-        yield "from_saved_model", lambda: _from_saved_model(source, configure)
+    yield "frozen", lambda: _from_frozen(source, plan, normalize, quantizer)
+    has_loop = unroll.has_loop(source.function.graph.as_graph_def())
+    if normalize == "none" and not (quantizer.needs_unrolled and has_loop):
+        yield "from_saved_model", lambda: _from_saved_model(source, quantizer)
 
 
 def _from_frozen(
-    source: Source, plan: InputPlan, normalize: Normalize, configure: Configure
+    source: Source, plan: InputPlan, normalize: Normalize, quantizer: Quantizer
 ) -> bytes:
     traced = source.traced(plan, normalize)
     frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
     graph = frozen.graph.as_graph_def()
     _set_list_shapes(graph)
-    function = _reimported(graph, frozen.inputs[0].name, frozen.outputs[0].name)
+    is_unrolled = quantizer.needs_unrolled and unroll.has_loop(graph)
+    remade = unroll.unrolled if is_unrolled else _reimported
+    function = remade(graph, frozen.inputs[0].name, frozen.outputs[0].name)
     spec = tf.TensorSpec(plan.shape, tf.float32, name=source.ends.input)
 
     def model(value: Any) -> Any:
@@ -67,20 +71,19 @@ def _from_frozen(
 
     named = tf.function(model, input_signature=[spec]).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([named], tf.Module())
-    return _converted(converter, configure)
+    return _converted(converter, quantizer)
 
 
-def _from_saved_model(source: Source, configure: Configure) -> bytes:
+def _from_saved_model(source: Source, quantizer: Quantizer) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(source.path), signature_keys=[source.ends.signature]
     )
-    return _converted(converter, configure)
+    return _converted(converter, quantizer)
 
 
-def _converted(converter: Any, configure: Configure) -> bytes:
+def _converted(converter: Any, quantizer: Quantizer) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    configure(converter)
-    return bytes(converter.convert())
+    return quantizer.convert(converter)
 
 
 def _set_list_shapes(graph: Any) -> None:

@@ -20,6 +20,7 @@ from holter_host.conversion.options import Normalize
 
 MIN_DEVIATION: Final = 1e-6
 MIN_RANGE: Final = 1e-30
+SCOPE: Final = "holter_normalize"  # what the ops of it are named by in the graph
 
 
 def normalized(windows: npt.NDArray[np.float32], kind: Normalize) -> npt.NDArray[np.float32]:

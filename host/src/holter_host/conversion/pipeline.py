@@ -162,8 +162,9 @@ def _reference(job: Job, source: Source, plan: InputPlan, normalize: Normalize) 
 
 def _routes(source: Source, plan: InputPlan, normalize: Normalize) -> Iterator[Route]:
     from holter_host.conversion import lowering
+    from holter_host.conversion.quantize import Quantizer
 
-    return lowering.routes(source, plan, normalize, lambda converter: None)
+    return lowering.routes(source, plan, normalize, Quantizer("none"))
 
 
 def _save(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from holter_host.conversion.normalize import MIN_DEVIATION, MIN_RANGE, normalized
+from holter_host.conversion.normalize import MIN_DEVIATION, MIN_RANGE, SCOPE, normalized
 from holter_host.conversion.options import DEFAULT_SIGNATURE, ConversionOptions, Normalize
 from holter_host.conversion.resolve import Ends, InputPlan, Shape, as_scores, choose, one_input
 from holter_host.errors import BadInputError
@@ -81,7 +81,9 @@ class Source:
         spec = tf.TensorSpec(plan.shape, tf.float32, name=self.ends.input)
 
         def model(value: Any) -> Any:
-            value = tf.cast(_normalized(value, plan, normalize), self.input_dtype)
+            with tf.name_scope(SCOPE):
+                value = _normalized(value, plan, normalize)
+            value = tf.cast(value, self.input_dtype)
             return {self.ends.output: self.function(**{self.ends.input: value})[self.ends.output]}
 
         return tf.function(model, input_signature=[spec]).get_concrete_function()
