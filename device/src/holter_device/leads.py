@@ -27,7 +27,7 @@ RAILED_SECONDS = 0.2
 SETTLE_SECONDS = 1.0
 
 _FLAGS = {"LO+": LeadOff.LO_PLUS, "LO-": LeadOff.LO_MINUS}
-_NEVER = -(2**62)
+_NEVER, _NEVER_AGAIN = -(2**62), 2**62
 
 _Reasons = npt.NDArray[np.uint8]
 
@@ -60,6 +60,8 @@ class LeadOffDetector:
         self._stay = np.zeros(count, np.int64)
         self._levels = np.zeros(count, np.uint8)
         self._last_off = np.full(count, _NEVER, np.int64)
+        # From here on nothing that was before marks a frame.
+        self._quiet_from = 0
 
     def mark(self, tiles: Sequence[Block | Gap]) -> list[Block | Gap]:
         """The same tiles, their blocks with `lead_off` runs."""
@@ -77,28 +79,28 @@ class LeadOffDetector:
         self._stay[~railed] = 0
         for _, end in self._parts(gap):
             self._last_off[railed | (self._levels != 0)] = end - 1
+        self._look_ahead()
         return gap
 
     def _mark(self, block: Block) -> Block:
         counts = block.array(self._session)
         at_rail = (counts <= self._low) | (counts >= self._high)
-        if not self._concerned(block) and not at_rail.any():
+        first = block.first_sequence
+        changes = self._edges and self._edges[0][0] < block.next_sequence
+        if self._quiet_from <= first and not changes and not at_rail.any():
             self._stay[:] = 0
             return block
-        first = block.first_sequence
         parts = [
             self._reasons(at_rail[start - first : end - first], start)
             for start, end in self._parts(block)
         ]
+        self._look_ahead()
         runs = tuple(_runs(np.concatenate(parts), first))
         return dataclasses.replace(block, lead_off=runs) if runs else block
 
-    def _concerned(self, block: Block) -> bool:
-        """Whether some of the block's frames may be marked for what was before or for a line."""
-        first = block.first_sequence
-        if self._edges and self._edges[0][0] < block.next_sequence:
-            return True
-        return bool(self._levels.any() or (self._last_off >= first - self._settle).any())
+    def _look_ahead(self) -> None:
+        settled = int(self._last_off.max()) + self._settle + 1
+        self._quiet_from = _NEVER_AGAIN if self._levels.any() else settled
 
     def _parts(self, tile: Block | Gap) -> Iterator[tuple[int, int]]:
         """The parts of a tile in which no line changes, as (first, end); `_levels` follows."""
