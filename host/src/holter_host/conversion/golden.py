@@ -1,4 +1,4 @@
-"""Golden windows: synthetic ECG as a device's 8-bit front end would see it.
+"""Synthetic ECG as a device's 8-bit front end would see it: golden windows, and any number more.
 
 An AD8232 (gain 1100 around 1.65 V) before a PCF8591 (256 counts for 3.3 V), so that 1 mV of ECG is
 about 85 counts around 128; the values are whole counts, or those counts in volts or millivolts. No
@@ -54,6 +54,34 @@ def golden_windows(
     leads = np.resize(_LEADS, channel_count)
     millivolts = np.stack([lead[:, None] * leads for lead in _records(seconds, rng)])
     millivolts[-1] = _FLAT_MILLIVOLTS
+    return front_end(millivolts, unit)
+
+
+def synthetic_windows(
+    unit: Unit, rate_hz: float, window: int, channel_count: int, count: int, seed: int
+) -> npt.NDArray[np.float32]:
+    """As many windows as are wanted: hearts of 40 to 180 beats a minute, many beats ventricular.
+
+    Args:
+        unit: as in `golden_windows`, as are `rate_hz`, `window` and `channel_count`.
+        rate_hz: in Hz.
+        window: frames in a window.
+        channel_count: channels.
+        count: how many windows.
+        seed: another one gives other windows.
+
+    Returns:
+        float32, shape (count, window, channel_count); the same for the same arguments.
+    """
+    rng = np.random.default_rng(seed)
+    seconds = np.arange(window) / rate_hz
+    leads = np.resize(_LEADS, channel_count)
+    millivolts = np.stack([_heart(seconds, rng)[:, None] * leads for _ in range(count)])
+    return front_end(millivolts, unit)
+
+
+def front_end(millivolts: npt.NDArray[np.float64], unit: Unit) -> npt.NDArray[np.float32]:
+    """ECG through the front end of the module's head, then as whole counts or their unit."""
     volts = millivolts / 1000 * _GAIN + _BASELINE_VOLTS
     counts = np.clip(np.floor(volts / _VOLTS_PER_COUNT), 0, 255)
     return _in_unit(counts, unit).astype(np.float32)
@@ -83,6 +111,21 @@ def _records(
     yield _beats(seconds, irregular, [_NO_P]) + 2 * noise[5]
     yield rng.normal(0, 0.3, len(seconds)) + 0.2 * np.sin(2 * np.pi * 50 * seconds)
     yield np.zeros(len(seconds))
+
+
+def _heart(seconds: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Millivolts of one window: a rate, a regularity, kinds of beats, size, wander and noise."""
+    end = float(seconds[-1]) + 1
+    interval, irregularity = rng.uniform(0.33, 1.5), rng.choice([0.02, 0.02, 0.3])
+    count = int(end / (interval * 0.4)) + 2
+    intervals = interval * np.clip(rng.normal(1, irregularity, count), 0.4, 2)
+    peaks = np.cumsum(intervals) - intervals[0] * rng.random()
+    share = rng.choice([0, 0, 0.1, 0.5])
+    normal = _NO_P if irregularity > 0.1 else _NORMAL
+    kinds = [_VENTRICULAR if drawn < share else normal for drawn in rng.random(count)]
+    wander = rng.uniform(0, 0.3) * np.sin(2 * np.pi * (rng.uniform(0.1, 0.5) * seconds))
+    noise = rng.normal(0, rng.choice([0.01, 0.03, 0.08]), len(seconds))
+    return rng.uniform(0.3, 1.4) * _beats(seconds, peaks, kinds) + wander + noise
 
 
 def _beats(
