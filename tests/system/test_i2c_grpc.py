@@ -69,6 +69,28 @@ async def test_a_record_in_real_time_equals_the_journal(tmp_path: Path, mitdb: P
     assert len(set(received)) > 20
 
 
+async def test_a_client_is_told_what_auto_chose_and_when_counts_were_true(tmp_path: Path) -> None:
+    """Each frame is of as many conversions as GetDevice says, and captured within its read."""
+    with virtual_i2c([level(1.0), level(2.0)]) as pi:
+        pi.bus.clock_hz = 100e3
+        flags = ("--inputs", "A1,A0", "--rate", "100", "--oversampling", "auto")
+        async with (
+            holterd(tmp_path, *flags, env=pi.environment) as daemon,
+            holter_host.connect(daemon.address) as device,
+        ):
+            status = await device.status()
+            tiles = await _tiles(device, 20)
+            start_ns = status.session.start_monotonic_nanos
+            reads = [read for read in pi.chip.reads if read.time_ns >= start_ns]
+    count = status.source.oversampling
+    assert count > 1
+    assert f"mean of {count}" in status.source.description
+    assert {len(read.conversions) for read in reads} == {1 + count}
+    assert set(_counts(tiles)) == {int(volts * 256 / 3.3) for volts in (1.0, 2.0)}
+    first, second = (channel.capture_offset_nanos for channel in status.session.channels)
+    assert 0 < first < second < status.source.frame_read_nanos
+
+
 async def test_a_record_in_lockstep_has_no_hole(tmp_path: Path, mitdb: Path) -> None:
     """60 s of record 208, tick by tick: every frame arrives, and is the record's own value."""
     frames = 60 * RATE_HZ
@@ -159,6 +181,8 @@ async def test_an_ads1115_streams_what_it_converted(
             assert await daemon.stop() == 0
         fetched = [fetch.conversion for fetch in pi.chip.fetches if fetch.time_ns >= start_ns]
     assert status.source.kind == "ads1115"
+    offsets = [channel.capture_offset_nanos for channel in status.session.channels]
+    assert all(0 < offset < status.source.frame_read_nanos for offset in offsets)
     assert [channel.volts_per_count for channel in status.session.channels] == [
         4.096 / 32768 for _ in names
     ]

@@ -213,6 +213,28 @@ async def test_a_killed_sampler_is_a_named_gap_in_a_tiled_grid(mitdb: Path) -> N
     assert set(counts_of(tiles)) <= codes
 
 
+async def test_a_session_keeps_the_oversampling_that_auto_chose() -> None:
+    """A child that starts again on a bus that became slower averages as many as the one before."""
+    config = Config(rate=300.0, oversampling="auto")
+    with virtual_i2c() as pi:
+        pi.bus.clock_hz = 100e3
+        async with _sampler(pi, config) as sampler:
+            before = sampler.source
+            pi.bus.clock_hz = 62.5e3
+            victim = sampler.pid
+            assert victim is not None
+            os.kill(victim, 9)
+            tiles = await take(sampler, Grid(time.monotonic_ns() + START_DELAY_NS, 300.0), 300)
+            again = sampler.source
+            assert sampler.quality.sampler_restart_count >= 1
+        size = 1 + before.oversampling
+        frames = [read for read in pi.chip.reads if len(read.conversions) == size]
+    assert_contiguous(tiles)
+    assert again.frame_read_ns > before.frame_read_ns > 0
+    assert again.oversampling == before.oversampling > 1
+    assert len(frames) >= len(counts_of(tiles)) > 0
+
+
 async def test_a_bus_that_is_not_there_is_told_by_the_sampler() -> None:
     """The child's error is raised here, with its class and its sentence."""
     with virtual_i2c(number=1) as pi, pytest.raises(BusMissingError, match="no I2C bus /dev/i2c-7"):
