@@ -16,14 +16,19 @@ class LockstepClockServer:
     """Releases the ticks that a sampler waits for; a context manager.
 
     Args:
-        path: the socket to make; `text` is what a Config's `clock` must be.
+        path: the socket to make.
         time_of: the time at which a deadline is released. A later one makes that read late.
+
+    Attributes:
+        text: what a Config's `clock` must be.
+        asked_count: ticks that were asked for so far, the one that is waited for among them.
     """
 
     def __init__(
         self, path: Path, time_of: Callable[[int], int] = lambda deadline: deadline
     ) -> None:
         self.text = f"lockstep:{path}"
+        self.asked_count = 0
         self._time_of = time_of
         self._now_ns = 0
         self._permits: float = 0
@@ -73,7 +78,10 @@ class LockstepClockServer:
                     if self._closed:
                         return
                     self._connection = connection
-                while (request := connection.recv(_DEADLINE.size)) and self._permit():
+                while request := connection.recv(_DEADLINE.size):
+                    self.asked_count += 1
+                    if not self._permit():
+                        return
                     (deadline_ns,) = _DEADLINE.unpack(request)
                     self._now_ns = max(self._now_ns, self._time_of(deadline_ns))
                     connection.send(_DEADLINE.pack(self._now_ns))

@@ -1,0 +1,123 @@
+"""What is left when a client, the sampler, the server or the link dies while a record plays.
+
+A real record plays on a chip behind /dev/i2c-1, and an unmodified smbus2 reads it. Whatever is
+killed: what a reader has, joined over all its streams, is what the chip converted at each tick,
+but for gaps that are named and exact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from conftest import ROOT
+from holter_host import Device, GapCause
+from support.ledger import Ledger
+from support.played import RATE_HZ, PlayingPi, Run
+from support.recorder import joined
+
+# The sampler hands its frames on when it has 25 ms of them.
+FLUSH = 9
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does, of which no event tells."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+async def _read_until(device: Device, ledger: Ledger, sequence: int) -> None:
+    """Go on reading where the ledger ends, until the newest session has come to `sequence`."""
+    start = ledger.position if ledger.parts else "earliest"
+    async for event in device.samples(start):
+        ledger.add(event)
+        if ledger.newest.next_sequence >= sequence:
+            break
+
+
+async def test_a_killed_client_goes_on_where_its_file_ends(tmp_path: Path, mitdb: Path) -> None:
+    """A client that records is killed again and again; its file is the record, without a hole."""
+    file = tmp_path / "recording"
+    with PlayingPi.with_record(tmp_path, mitdb / "208", 31) as pi:
+        async with pi.run() as run:
+            released = 0
+            for kill_at in (FLUSH, 997, 3000, 3000, 7777, 30 * RATE_HZ):
+                # The next client finds a backlog, then the live edge.
+                run.clock.release(max(0, kill_at + 5 * FLUSH - released))
+                released = max(released, kill_at + 5 * FLUSH)
+                await _record_until(pi.listen, file, kill_at)
+        part = joined(file).parts[1]
+        run.assert_played(part)
+    assert part.gaps == []
+    assert part.first_sequence == 0
+    assert part.next_sequence > 7000
+
+
+async def _record_until(address: str, file: Path, sequence: int) -> None:
+    """Run the recorder until it has this many frames, then kill it."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "support.recorder", address, str(file)),
+        cwd=ROOT / "tests",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    while int(await process.stdout.readline()) < sequence:
+        pass
+    process.kill()
+    while await process.stdout.read(1 << 16):
+        pass
+    await process.wait()
+    process._transport.close()  # type: ignore[attr-defined]
+
+
+async def test_a_killed_sampler_is_one_exact_gap(tmp_path: Path, mitdb: Path) -> None:
+    """The gap begins where the dead one had handed on, and ends with the tick that it is then.
+
+    It is one frame at least, and here, where the clock stands still, less than a flush. The frames
+    before and after are those of one grid, and of the record.
+    """
+    ledger = Ledger()
+    kills: list[int] = []
+    with PlayingPi.with_record(tmp_path, mitdb / "208", 31) as pi:
+        async with pi.run() as run:
+            asked = 1
+            for tick_count in (1000, 800, 908, 1293):
+                run.clock.release(tick_count)
+                asked += tick_count
+                await _asked(run, asked)
+                kills.append(round((pi.now_ns() - _tick_ns(run, 0)) * RATE_HZ / 1e9) + 1)
+                await _kill_sampler(run)
+                # Lets go of the tick that the dead one waited for: nobody reads it in time.
+                run.clock.release(1)
+                asked += 1
+                await _asked(run, asked)
+            run.clock.release()
+            await _read_until(run.device, ledger, 20 * RATE_HZ)
+            quality = (await run.device.status()).quality
+        part = ledger.parts[1]
+        run.assert_played(part)
+    assert {gap.cause for gap in part.gaps} == {GapCause.SAMPLER_RESTARTED}
+    for gap, killed in zip(part.gaps, kills, strict=True):
+        assert killed - FLUSH < gap.first_sequence <= killed
+        assert gap.next_sequence == max(killed, gap.first_sequence + 1)
+    assert quality.sampler_restart_count == len(kills)
+    assert quality.missing_count == part.missing_count
+
+
+def _tick_ns(run: Run, sequence: int) -> int:
+    return run.session.monotonic_nanos(sequence)
+
+
+async def _asked(run: Run, tick_count: int) -> None:
+    """Wait until the samplers have asked for so many ticks: the newest one waits for the last."""
+    await _until(lambda: run.clock.asked_count == tick_count)
+
+
+async def _kill_sampler(run: Run) -> None:
+    before = run.daemon.children()["sampler"]
+    os.kill(before, signal.SIGKILL)
+    await _until(lambda: run.daemon.children().get("sampler", before) != before)
