@@ -15,12 +15,14 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import holter_host
 from holter.v1 import model_service_pb2, model_service_pb2_grpc
 from holter_device.windows import window_ends
 from holter_host import Classification, UnclassifiableReason
 from support.daemon import Daemon, holterd, run
+from support.tflite_models import WINDOW as SHORT_WINDOW
 from support.tflite_models import averaging_model, endless_model
 
 WINDOW = 3600
@@ -69,6 +71,30 @@ async def test_a_stop_ends_a_deploy(tmp_path: Path) -> None:
         assert not any(map(_runs, children.values()))
         assert list(tmp_path.joinpath("data", "models").iterdir()) == []
         assert "Traceback" not in daemon.log()
+
+
+async def test_health_tells_a_stop_at_its_beginning(tmp_path: Path) -> None:
+    """While windows still wait for the model, calls are taken and health is NOT_SERVING already."""
+    async with (
+        holterd(tmp_path, "--simulate", "sinus") as daemon,
+        holter_host.connect(daemon.address) as device,
+        grpc.aio.insecure_channel(daemon.address) as channel,
+    ):
+        await device.deploy(averaging_model())
+        request = health_pb2.HealthCheckRequest(service="holter.v1.ClassificationService")
+        watching = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=60)
+        assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
+        (classifier,) = [pid for name, pid in daemon.children().items() if name == "classifier"]
+        os.kill(classifier, signal.SIGSTOP)
+        begin = (await device.status()).next_sequence
+        while (await device.status()).next_sequence < begin + 2 * SHORT_WINDOW:
+            pass
+        daemon.process.terminate()
+        assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert (await device.status()).next_sequence > begin
+        os.kill(classifier, signal.SIGCONT)
+        watching.cancel()
+        assert await daemon.process.wait() == 0
 
 
 async def test_a_killed_holterd_leaves_no_child(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ async def serve(config: Config, data_dir: Path, ready: Callable[[list[str]], Non
     try:
         await server.start(core)
         ready(server.addresses)
-        await _run(core, stopped)
+        await _run(core, server, stopped)
     finally:
         core.stop()
         await server.stop(GRACE_SECONDS)
@@ -61,7 +61,7 @@ async def _unless(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> bo
     return False
 
 
-async def _run(core: Core, stopped: asyncio.Event) -> None:
+async def _run(core: Core, server: Server, stopped: asyncio.Event) -> None:
     """Run the core until a signal comes; where its source is over, go on serving what there is."""
     running = asyncio.create_task(core.run(), name="core")
     signalled = asyncio.create_task(stopped.wait())
@@ -70,5 +70,6 @@ async def _run(core: Core, stopped: asyncio.Event) -> None:
         running.result()
     await signalled
     _log.info("stopping")
+    await server.leave()
     core.stop()
     await running

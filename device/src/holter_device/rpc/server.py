@@ -76,9 +76,13 @@ class Server:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         await server.start()
 
+    async def leave(self) -> None:
+        """Tell who asks for its health that it is going; calls are still taken. Safe to repeat."""
+        await self._health.enter_graceful_shutdown()
+
     async def stop(self, grace_seconds: float) -> None:
         """Tell that it ends, let the calls end, then end them."""
-        await self._health.enter_graceful_shutdown()
+        await self.leave()
         await self._server.stop(grace_seconds)
 
     def _bind(self, address: str, config: Config) -> str:

@@ -19,11 +19,24 @@ def build_shim(directory: Path, name: str = "i2c_shim") -> Path:
         FileNotFoundError: there is no C compiler.
         subprocess.CalledProcessError: it does not compile.
     """
+    return compile_shim(Path(__file__).with_name(f"{name}.c"), directory)
+
+
+def compile_shim(source: Path, directory: Path) -> Path:
+    """Compile any C source to a library for LD_PRELOAD.
+
+    Args:
+        source: the C source.
+        directory: where to put the library.
+
+    Raises:
+        FileNotFoundError: there is no C compiler.
+        subprocess.CalledProcessError: it does not compile.
+    """
     compiler = shutil.which(os.environ.get("CC", "gcc"))
     if compiler is None:
         raise FileNotFoundError("the shim needs a C compiler: install gcc, or name one in CC")
-    source = Path(__file__).with_name(f"{name}.c")
-    library = directory / f"{name}.so"
+    library = directory / f"{source.stem}.so"
     options = ["-O2", "-U_FORTIFY_SOURCE", "-Wall", "-Werror", "-shared", "-fPIC"]
     command = [compiler, *options, "-o", str(library), str(source), "-ldl"]
     subprocess.run(command, check=True, capture_output=True)
