@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import holter_host
-from holter_host import BadInputError, Capture, GapCause, connect
+from holter_host import BadInputError, Capture, GapCause, _capture_file, connect
 from holter_host.testing import Failure, FakeDevice, Hole, fake_counts
 from support.model_files import make_model
 
@@ -46,7 +46,7 @@ class TestCapture:
         assert (taken.valid == valid).all()
         assert (taken.counts[valid] == fake_counts(0, 360, 2)[valid]).all()
         assert not taken.counts[~valid].any()
-        assert (taken.lead_off == ((frames >= 200) & (frames < 250))).all()
+        assert (taken.lead_off() == ((frames >= 200) & (frames < 250))).all()
         assert [(gap.first_sequence, gap.frame_count, gap.cause) for gap in taken.gaps] == [
             (100, 10, GapCause.BUS_ERROR),
             (350, 10, GapCause.SAMPLER_RESTARTED),
@@ -127,13 +127,11 @@ class TestFile:
         taken = await take(fake)
         taken.save(tmp_path / "ecg.npz")
         again = Capture.load(tmp_path / "ecg.npz")
-        assert (again.session, again.first_sequence, again.gaps) == (
-            taken.session,
-            taken.first_sequence,
-            taken.gaps,
-        )
+        for name in ("session", "first_sequence", "gaps", "lead_off_runs", "clock_offsets"):
+            assert getattr(again, name) == getattr(taken, name)
+        assert len(taken.clock_offsets) == 2
         assert again.counts.dtype == taken.counts.dtype
-        for name in ("counts", "valid", "lead_off"):
+        for name in ("counts", "valid"):
             assert (getattr(again, name) == getattr(taken, name)).all()
 
     @settings(max_examples=20, deadline=None)
@@ -153,7 +151,7 @@ class TestFile:
         """The file holds plain arrays under the documented names, and no pickle."""
         _plain(5).save(tmp_path / "x.npz")
         with np.load(tmp_path / "x.npz", allow_pickle=False) as arrays:
-            assert str(arrays["format"]) == "holter capture 1"
+            assert str(arrays["format"]) == "holter capture 2"
             assert arrays["counts"].shape == (5, 1)
             assert {name: arrays[name].shape for name in arrays.files}["gap_cause"] == (0,)
 
@@ -194,11 +192,13 @@ class TestFile:
     @pytest.mark.parametrize(
         "changes",
         [
-            {"format": np.array("holter capture 2")},
+            {"format": np.array("holter capture 1")},
             {"counts": np.zeros((5, 1))},
             {"counts": np.zeros((5, 3), np.uint8)},
             {"valid": np.ones(4, np.bool_)},
-            {"lead_off": np.zeros(5, np.uint8)},
+            {"lead_off": np.ones((5, 1), np.bool_)},
+            {"lead_off": np.zeros(5, np.bool_)},
+            {"clock_offset_nanos": np.zeros(1, np.int64)},
             {"gain": np.zeros(2)},
             {"rate_hz": np.array([1.0, 2.0])},
             {"gap_first_sequence": np.zeros(1, np.int64)},
@@ -208,7 +208,7 @@ class TestFile:
         self, tmp_path: Path, changes: dict[str, Any]
     ) -> None:
         """A part of another type or shape makes the file no capture."""
-        arrays = {**_plain(5)._arrays(), **changes}
+        arrays = {**_capture_file.arrays(_plain(5)), **changes}
         np.savez(tmp_path / "x.npz", **arrays)
         with pytest.raises(BadInputError, match="not a capture of Holter's"):
             Capture.load(tmp_path / "x.npz")
@@ -260,11 +260,17 @@ class TestClassify:
             with pytest.raises(BadInputError, match=said):
                 await device.classify(taken)
 
-    async def test_a_failure_while_capturing(self, fake: FakeDevice) -> None:
-        """A stream that breaks in the middle is an error, not a short capture."""
-        fake.fail("StreamSamples", Failure(grpc.StatusCode.UNAVAILABLE, after=4))
-        with pytest.raises(holter_host.DeviceUnreachableError):
-            await take(fake)
+    async def test_a_break_while_capturing(self, fake: FakeDevice) -> None:
+        """A stream that breaks in the middle is resumed, or an error; never a short capture."""
+        broken = Failure(grpc.StatusCode.UNAVAILABLE, after=4)
+        fake.fail("StreamSamples", broken, broken, broken)
+        taken = await take(fake)
+        assert len(taken) == 360
+        assert (taken.counts[taken.valid] == fake_counts(0, 360, 2)[taken.valid]).all()
+        fake.fail("StreamSamples", broken)
+        async with connect(fake.address) as device:
+            with pytest.raises(holter_host.DeviceUnreachableError):
+                await device.capture(1, "earliest", reconnect=0)
 
 
 def _plain(frames: int, kind: Any = np.uint8) -> Capture:
@@ -281,7 +287,7 @@ def _plain(frames: int, kind: Any = np.uint8) -> Capture:
         holter_host.UtcEstimate(2, 3),
     )
     counts = (np.arange(frames)[:, None] * (7 if narrow else -301)).astype(kind)
-    return Capture(session, 40, counts, np.ones(frames, np.bool_), np.zeros(frames, np.bool_), ())
+    return Capture(session, 40, counts, np.ones(frames, np.bool_))
 
 
 def _flip(content: bytes) -> bytes:

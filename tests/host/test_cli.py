@@ -321,7 +321,9 @@ class TestWatch:
         assert block["counts"] == fake_counts(0, 10, 2).reshape(-1).tolist()
         assert (block["frame_count"], block["channel_count"]) == (10, 2)
         assert block["sample_format"] == "U8"
-        assert block["lead_off_runs"] == [{"first_sequence": 3, "frame_count": 2}]
+        assert block["lead_off_runs"] == [
+            {"first_sequence": 3, "frame_count": 2, "channel_indexes": [], "reasons": []}
+        ]
 
     def test_classifications_are_the_default(
         self, holter: Holter, fake: FakeDevice, model: holter_host.Bundle
@@ -394,10 +396,30 @@ class TestWatch:
         assert f"model {model.sha256[:12]} from sequence 0 on" in out
         assert "the device ended the stream at 1000: SOURCE_ENDED" in out
 
-    def test_a_stream_that_breaks_is_1(self, holter: Holter, fake: FakeDevice) -> None:
-        """What came before is printed, then the error, on stderr."""
+    @pytest.mark.parametrize("flags", [[], ["--json"]])
+    def test_a_stream_that_breaks_goes_on(
+        self, holter: Holter, fake: FakeDevice, flags: list[str]
+    ) -> None:
+        """What is printed is what an unbroken stream prints; stderr tells of the break."""
+        words = ["watch", "--samples", "--from", "earliest", *flags]
+        unbroken = holter(*words)
         fake.fail("StreamSamples", Failure(grpc.StatusCode.UNAVAILABLE, after=3))
-        done = holter("watch", "--samples", "--from", "earliest", "--json")
+        done = holter(*words)
+        assert (done.code, done.out) == (0, unbroken.out)
+        lost, again = done.err.splitlines()
+        if flags:
+            changes = [json.loads(line)["connection"] for line in (lost, again)]
+            assert [change["connected"] for change in changes] == [False, True]
+        else:
+            assert lost.startswith("holter: connection lost; trying again. ")
+            assert again.startswith("holter: connected again after ")
+
+    def test_a_stream_that_is_not_to_be_resumed_is_1(
+        self, holter: Holter, fake: FakeDevice
+    ) -> None:
+        """With --no-reconnect what came before is printed, then the error, on stderr."""
+        fake.fail("StreamSamples", Failure(grpc.StatusCode.UNAVAILABLE, after=3))
+        done = holter("watch", "--samples", "--from", "earliest", "--json", "--no-reconnect")
         assert (done.code, len(done.lines)) == (1, 3)
         assert done.error["reason"] == "UNAVAILABLE"
         assert f"connection to {fake.address} was lost" in done.error["message"]

@@ -19,12 +19,12 @@ from holter.v1 import error_reason_pb2 as reason_pb
 from holter_host import _errors, connect
 from holter_host._channel import parse_address
 from holter_host._retry import Backoff
-from holter_host.client import Device
+from holter_host.client import DEPLOY_RETRIES, Device
 from holter_host.testing import Failure, FakeDevice, Hole
 from support.model_files import FLATBUFFER, make_model
 
 UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-AT_ONCE = Backoff(initial=0.0, count=3)
+AT_ONCE = Backoff(base=0.0)
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ class TestSamples:
             async with connect(fake.address) as device:
                 start: Any = "earliest"
                 for _ in range(5):
-                    stream = device.samples(start)
+                    stream = device.samples(start, reconnect=0)
                     try:
                         async for event in stream:
                             if isinstance(event, holter_host.SampleBlock):
@@ -233,20 +233,20 @@ class TestSamples:
         """A stream that stops with status OK and without `end` broke off."""
         fake.fail("StreamSamples", Failure(grpc.StatusCode.OK, after=3))
         async with connect(fake.address) as device:
-            stream = device.samples("earliest")
+            stream = device.samples("earliest", reconnect=0)
             with pytest.raises(holter_host.DeviceUnreachableError, match="broke off"):
                 async for _ in stream:
                     pass
             assert stream.position.sequence == 72
 
-    async def test_the_position_of_a_live_stream_is_unknown_at_first(self) -> None:
-        """Before its first frame a live stream has no position, and after it the next frame's."""
+    async def test_the_position_of_a_live_stream_is_known_with_its_first_event(self) -> None:
+        """A live stream has no position before its first event, and from then on the next one's."""
         with FakeDevice(live_sequence=720) as fake:
             async with connect(fake.address) as device, device.samples() as stream:
-                await anext(stream)
                 assert stream.position is None
-                await anext(stream)
-                assert stream.position.sequence == 756
+                for expected in (720, 756, 792):
+                    await anext(stream)
+                    assert stream.position.sequence == expected
 
     async def test_start_and_latency_reach_the_device(self, fake: FakeDevice) -> None:
         """What was asked for is what the device is asked."""
@@ -309,10 +309,10 @@ class TestSamples:
                     await reading
 
     async def test_a_device_that_stops_ends_its_streams(self) -> None:
-        """On a graceful stop the stream ends with `end`, not with an error."""
+        """A stream that never reconnects ends with `end` on a graceful stop, not with an error."""
         with FakeDevice([36], hold=True) as fake:
             async with connect(fake.address) as device:
-                stream = device.samples("earliest")
+                stream = device.samples("earliest", reconnect=0)
                 await anext(stream)
                 await anext(stream)
                 stopping = asyncio.create_task(asyncio.to_thread(fake.stop))
@@ -467,7 +467,7 @@ class TestDeploy:
             with pytest.raises(holter_host.DeviceUnreachableError):
                 await device.deploy(model)
         sent = [request for request in fake.requests if hasattr(request, "validate_only")]
-        assert len(sent) == AT_ONCE.count + 1
+        assert len(sent) == DEPLOY_RETRIES + 1
 
     async def test_our_own_deploy_in_progress_is_waited_for(
         self, fake: FakeDevice, model: holter_host.Bundle
@@ -505,10 +505,11 @@ class TestDeploy:
         assert len([r for r in fake.requests if hasattr(r, "validate_only")]) == 1
 
     def test_waits_grow_and_are_bounded(self) -> None:
-        """Each wait is within its jitter of the exponential, which ends at the maximum."""
-        backoff = Backoff(initial=1.0, factor=2.0, maximum=5.0, jitter=0.25, count=5)
-        for delay, middle in zip(backoff.delays(), [1.0, 2.0, 4.0, 5.0, 5.0], strict=True):
-            assert 0.75 * middle <= delay <= 1.25 * middle
+        """Each wait is drawn from all of 0 to the exponential, which ends at the cap."""
+        drawn: list[tuple[float, float]] = []
+        backoff = Backoff(base=1.0, cap=5.0, uniform=lambda *ends: drawn.append(ends) or 3.0)
+        assert [backoff.wait(n) for n in (0, 1, 2, 3, 10_000)] == [3.0] * 5
+        assert drawn == [(0, 1), (0, 2), (0, 4), (0, 5), (0, 5)]
 
 
 class TestActivate:

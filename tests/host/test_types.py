@@ -18,11 +18,23 @@ from holter.v1 import device_service_pb2 as device_pb
 from holter.v1 import model_service_pb2 as model_pb
 from holter.v1 import sample_service_pb2 as sample_pb
 from holter.v1 import stream_pb2 as stream_pb
-from holter_host import Channel, LogPosition, SampleBlock, Session, UtcEstimate, _convert
+from holter_host import (
+    Channel,
+    LeadOffReason,
+    LeadOffRun,
+    LogPosition,
+    SampleBlock,
+    Session,
+    UtcEstimate,
+    _convert,
+    clock,
+)
 
 ENUMS = [
     (stream_pb.SampleFormat, holter_host.SampleFormat, _convert.sample_format),
     (stream_pb.GapCause, holter_host.GapCause, _convert.gap_cause),
+    (sample_pb.LeadOffReason, holter_host.LeadOffReason, _convert.lead_off_reason),
+    (stream_pb.RecordingState, holter_host.RecordingState, _convert.recording_state),
     (stream_pb.StreamEndReason, holter_host.StreamEndReason, _convert.stream_end_reason),
     (
         classification_pb.UnclassifiableReason,
@@ -107,6 +119,11 @@ class TestMessages:
             (model_pb.ActivateModelResponse, holter_host.DeployResult),
             (device_pb.Limits, holter_host.Limits),
             (device_pb.Source, holter_host.Source),
+            (device_pb.Recording, holter_host.Recording),
+            (device_pb.GetClockResponse, clock.DeviceClock),
+            (stream_pb.BusErrorCount, holter_host.BusErrorCount),
+            (stream_pb.RecentQuality, holter_host.RecentQuality),
+            (stream_pb.LogPosition, holter_host.LogPosition),
         ],
     )
     def test_fields_are_those_of_the_wire(self, message: Any, kind: type) -> None:
@@ -184,13 +201,30 @@ class TestSampleBlock:
                 ecg = (expected - channel.baseline_volts) / channel.gain * 1000
                 assert millivolts == pytest.approx(ecg, abs=1e-9)
 
-    @given(st.integers(0, 30), st.integers(0, 30))
-    def test_the_lead_off_mask_is_its_runs(self, first: int, count: int) -> None:
-        """A frame is masked when, and only when, a run holds its sequence."""
-        run = holter_host.LeadOffRun(first, count)
+    @given(st.integers(0, 30), st.integers(0, 30), st.sampled_from([(), (0,), (1,), (0, 1), (7,)]))
+    def test_the_lead_off_mask_is_its_runs(
+        self, first: int, count: int, channels: tuple[int, ...]
+    ) -> None:
+        """A count is masked when, and only when, a run holds its sequence and its channel."""
+        run = LeadOffRun(first, count, channels)
         block = SampleBlock(make_session(), 10, 0, np.zeros((8, 2), np.uint8), (run,))
-        expected = [first <= 10 + i < first + count for i in range(8)]
-        assert block.lead_off().tolist() == expected
+        expected = [
+            [first <= 10 + i < first + count and c in (channels or (0, 1)) for c in range(2)]
+            for i in range(8)
+        ]
+        assert block.channel_lead_off().tolist() == expected
+        assert block.lead_off().tolist() == [any(row) for row in expected]
+
+    def test_lead_off_runs_come_whole(self) -> None:
+        """A run keeps its channels and its reasons, one of a newer device among them."""
+        runs = [
+            sample_pb.LeadOffRun(
+                first_sequence=11, frame_count=1, channel_indexes=[0, 1], reasons=[2, 3, 77]
+            )
+        ]
+        (run,) = _convert.sample_block(block_pb(lead_off_runs=runs), make_session()).lead_off_runs
+        reasons = (LeadOffReason.LO_MINUS, LeadOffReason.RAILED, LeadOffReason.UNRECOGNIZED)
+        assert run == LeadOffRun(11, 1, (0, 1), reasons)
 
     def test_counts_from_the_wire_cannot_be_changed(self) -> None:
         """A block is immutable down to its counts."""

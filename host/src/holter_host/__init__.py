@@ -14,14 +14,18 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from holter_host._reconnect import ConnectionChange
     from holter_host.bundle import Bundle, read_bundle
     from holter_host.capture import Capture
     from holter_host.client import Device, connect
+    from holter_host.clock import ClockOffset
     from holter_host.enums import (
         ClassifierState,
         GapCause,
+        LeadOffReason,
         ModelState,
         ModelUnit,
+        RecordingState,
         SampleFormat,
         SamplerState,
         ScoreKind,
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
         GateReport,
         GateStep,
         Limits,
+        Recording,
         Runtime,
         Source,
         SpecSummary,
@@ -63,6 +68,7 @@ if TYPE_CHECKING:
     )
     from holter_host.sync import SyncDevice, connect_sync
     from holter_host.types import (
+        BusErrorCount,
         Channel,
         Classification,
         Gap,
@@ -70,6 +76,7 @@ if TYPE_CHECKING:
         LeadOffRun,
         LogPosition,
         ModelChanged,
+        RecentQuality,
         SampleBlock,
         SamplingQuality,
         Score,
@@ -87,6 +94,8 @@ _MODULES: Final = (
     "enums",
     "types",
     "status",
+    "clock",
+    "_reconnect",
     "streams",
     "capture",
     "client",
@@ -97,6 +106,7 @@ _MODULES: Final = (
 __all__ = [
     "BadInputError",
     "Bundle",
+    "BusErrorCount",
     "Capture",
     "Channel",
     "Classification",
@@ -104,6 +114,8 @@ __all__ = [
     "ClassificationStream",
     "ClassifierState",
     "ClassifierUnavailableError",
+    "ClockOffset",
+    "ConnectionChange",
     "ConversionError",
     "DeadlineError",
     "DeployInProgressError",
@@ -120,6 +132,7 @@ __all__ = [
     "Heartbeat",
     "HolterError",
     "InvalidRequestError",
+    "LeadOffReason",
     "LeadOffRun",
     "Limits",
     "LogPosition",
@@ -130,6 +143,9 @@ __all__ = [
     "NoActiveModelError",
     "NotFoundError",
     "ProtocolError",
+    "RecentQuality",
+    "Recording",
+    "RecordingState",
     "Runtime",
     "SampleBlock",
     "SampleEvent",

@@ -19,6 +19,8 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.max_send_message_length", -1),
+    # Else a new channel would share the connection of the one that it replaces.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 

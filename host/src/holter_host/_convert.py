@@ -15,7 +15,7 @@ from holter.v1 import device_service_pb2 as device_pb
 from holter.v1 import model_service_pb2 as model_pb
 from holter.v1 import sample_service_pb2 as sample_pb
 from holter.v1 import stream_pb2 as stream_pb
-from holter_host import enums, status, types
+from holter_host import clock, enums, status, types
 from holter_host.errors import BadInputError, ProtocolError
 
 Start = str | types.LogPosition | datetime.datetime
@@ -39,6 +39,8 @@ def _enum(wrapper: Any, kind: type[E], prefix: str) -> Callable[[int], E]:
 
 sample_format = _enum(stream_pb.SampleFormat, enums.SampleFormat, "SAMPLE_FORMAT_")
 gap_cause = _enum(stream_pb.GapCause, enums.GapCause, "GAP_CAUSE_")
+lead_off_reason = _enum(sample_pb.LeadOffReason, enums.LeadOffReason, "LEAD_OFF_REASON_")
+recording_state = _enum(stream_pb.RecordingState, enums.RecordingState, "RECORDING_STATE_")
 stream_end_reason = _enum(stream_pb.StreamEndReason, enums.StreamEndReason, "STREAM_END_REASON_")
 unclassifiable_reason = _enum(
     classification_pb.UnclassifiableReason, enums.UnclassifiableReason, "UNCLASSIFIABLE_REASON_"
@@ -96,12 +98,19 @@ def max_latency(seconds: float | None) -> duration_pb2.Duration | None:
 
 def channel(pb: stream_pb.Channel) -> types.Channel:
     """A channel."""
-    return types.Channel(pb.name, pb.volts_per_count, pb.offset_volts, pb.gain, pb.baseline_volts)
+    return types.Channel(
+        pb.name,
+        pb.volts_per_count,
+        pb.offset_volts,
+        pb.gain,
+        pb.baseline_volts,
+        pb.capture_offset_nanos,
+    )
 
 
 def utc_estimate(pb: stream_pb.UtcEstimate) -> types.UtcEstimate:
     """An estimate of the wall clock."""
-    return types.UtcEstimate(pb.offset_nanos, pb.uncertainty_nanos)
+    return types.UtcEstimate(pb.offset_nanos, pb.uncertainty_nanos, pb.synchronized)
 
 
 def session(pb: stream_pb.Session) -> types.Session:
@@ -161,7 +170,12 @@ def sample_block(pb: sample_pb.SampleBlock, of: types.Session) -> types.SampleBl
 
 
 def _lead_off_run(pb: sample_pb.LeadOffRun) -> types.LeadOffRun:
-    return types.LeadOffRun(pb.first_sequence, pb.frame_count)
+    return types.LeadOffRun(
+        pb.first_sequence,
+        pb.frame_count,
+        tuple(pb.channel_indexes),
+        tuple(map(lead_off_reason, pb.reasons)),
+    )
 
 
 def gap(pb: stream_pb.Gap) -> types.Gap:
@@ -180,13 +194,37 @@ def quality(pb: stream_pb.SamplingQuality) -> types.SamplingQuality:
         lateness_p50_nanos=pb.lateness_p50_nanos,
         lateness_p99_nanos=pb.lateness_p99_nanos,
         lateness_max_nanos=pb.lateness_max_nanos,
+        lateness_p999_nanos=pb.lateness_p999_nanos,
+        retry_count=pb.retry_count,
+        bus_errors=tuple(types.BusErrorCount(e.errno, e.name, e.count) for e in pb.bus_errors),
+        last_minute=_recent_quality(pb.last_minute),
+    )
+
+
+def _recent_quality(pb: stream_pb.RecentQuality) -> types.RecentQuality:
+    return types.RecentQuality(
+        duration_nanos=pb.duration_nanos,
+        received_count=pb.received_count,
+        missing_count=pb.missing_count,
+        late_count=pb.late_count,
+        retry_count=pb.retry_count,
+        bus_error_count=pb.bus_error_count,
+        achieved_rate_hz=pb.achieved_rate_hz,
+        lateness_p50_nanos=pb.lateness_p50_nanos,
+        lateness_p99_nanos=pb.lateness_p99_nanos,
+        lateness_p999_nanos=pb.lateness_p999_nanos,
+        lateness_max_nanos=pb.lateness_max_nanos,
     )
 
 
 def heartbeat(pb: stream_pb.Heartbeat) -> types.Heartbeat:
     """A heartbeat."""
     return types.Heartbeat(
-        pb.session_id, pb.next_sequence, utc_estimate(pb.utc), quality(pb.quality)
+        pb.session_id,
+        pb.next_sequence,
+        utc_estimate(pb.utc),
+        quality(pb.quality),
+        recording_state(pb.recording_state),
     )
 
 
@@ -264,7 +302,7 @@ def device_status(pb: device_pb.GetDeviceResponse) -> status.DeviceStatus:
         log_id=pb.log_id,
         session=session(pb.session),
         next_sequence=pb.next_sequence,
-        source=status.Source(pb.source.kind, pb.source.description, pb.source.speed),
+        source=_source(pb.source),
         sampler_state=sampler_state(pb.sampler_state),
         quality=quality(pb.quality),
         monotonic_time_nanos=pb.monotonic_time_nanos,
@@ -276,7 +314,42 @@ def device_status(pb: device_pb.GetDeviceResponse) -> status.DeviceStatus:
         uptime_nanos=pb.uptime_nanos,
         sampler_error=pb.sampler_error,
         classifier_error=pb.classifier_error,
+        recording=_recording(pb.recording),
     )
+
+
+def _source(pb: device_pb.Source) -> status.Source:
+    return status.Source(
+        kind=pb.kind,
+        description=pb.description,
+        speed=pb.speed,
+        oversampling=pb.oversampling,
+        frame_read_nanos=pb.frame_read_nanos,
+        real_time_priority=pb.real_time_priority,
+        memory_locked=pb.memory_locked,
+    )
+
+
+def _recording(pb: device_pb.Recording) -> status.Recording:
+    return status.Recording(
+        state=recording_state(pb.state),
+        error=pb.error,
+        size_bytes=pb.size_bytes,
+        size_limit_bytes=pb.size_limit_bytes,
+        earliest=_log_position(pb.earliest) if pb.HasField("earliest") else None,
+        durable_sequence=pb.durable_sequence,
+        lost_frame_count=pb.lost_frame_count,
+        written_bytes=pb.written_bytes,
+    )
+
+
+def _log_position(pb: stream_pb.LogPosition) -> types.LogPosition:
+    return types.LogPosition(pb.session_id, pb.sequence, pb.log_id)
+
+
+def device_clock(pb: device_pb.GetClockResponse) -> clock.DeviceClock:
+    """A device's clocks."""
+    return clock.DeviceClock(pb.monotonic_time_nanos, utc_estimate(pb.utc), pb.boot_id, pb.speed)
 
 
 def _time(pb: timestamp_pb2.Timestamp) -> datetime.datetime | None:

@@ -42,6 +42,8 @@ REASONS: Final[dict[str, type[errors.DeviceError]]] = {
 }
 
 CODES: Final[dict[grpc.StatusCode, type[errors.DeviceError]]] = {
+    # The host raises no error for a call that it cancelled itself.
+    grpc.StatusCode.CANCELLED: errors.DeviceUnreachableError,
     grpc.StatusCode.UNAVAILABLE: errors.DeviceUnreachableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineError,
     grpc.StatusCode.NOT_FOUND: errors.NotFoundError,
@@ -104,7 +106,7 @@ def _message(error: grpc.aio.AioRpcError, address: str, answered: bool) -> str:
     """One sentence for a status that came from gRPC itself, not from holterd."""
     details = (error.details() or "").rstrip(".")
     match error.code():
-        case grpc.StatusCode.UNAVAILABLE if answered:
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED if answered:
             return f"The connection to {address} was lost; is holterd still running there?"
         case grpc.StatusCode.UNAVAILABLE if "DNS" in details or "resol" in details:
             return f"The name in {address} cannot be resolved; check the address."

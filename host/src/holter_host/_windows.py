@@ -53,7 +53,7 @@ def capture_values(
     columns = _columns(capture, model.spec)
     if not capture.valid.all():
         return _unclassifiable(model, UnclassifiableReason.GAP)
-    if capture.lead_off.any():
+    if capture.channel_lead_off()[:, columns].any():
         return _unclassifiable(model, UnclassifiableReason.LEADS_OFF)
     match model.spec.unit:
         case ModelUnit.COUNTS:

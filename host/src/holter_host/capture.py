@@ -1,37 +1,32 @@
 """A capture: one stretch of one session as arrays, in memory or in a .npz file.
 
-A .npz file holds these arrays and no pickles; `np.load` alone reads it:
+How captures of several devices align, on this computer's wall clock:
 
-    format                   "holter capture 1"
-    counts                   uint8 or int16 (frames, channels); 0 where there is no count
-    valid, lead_off          bool (frames,): whether there is a count; whether an electrode was off
-    first_sequence           sequence of the first frame
-    session_id, log_id, boot_id, rate_hz, start_monotonic_nanos
-    utc_offset_nanos, utc_uncertainty_nanos
-    channel_name, volts_per_count, offset_volts, gain, baseline_volts   one for each channel
-    gap_first_sequence, gap_frame_count, gap_cause                      one for each gap
+    frame k is at    start_monotonic_nanos + round(k * 1e9 / rate_hz)           (device, monotonic)
+    its count of a channel was true at    frame + capture_offset_nanos          (device, monotonic)
+    which is    count + clock offset                                           (this computer, UTC)
+
+where the clock offset is that of `clock_offsets`, in between on a straight line.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from holter_host import _files, types
-from holter_host.enums import GapCause, SampleFormat
-from holter_host.errors import BadInputError, DeviceError
+from holter_host import _capture_file, _files, types
+from holter_host.clock import ClockOffset
+from holter_host.enums import SampleFormat
+from holter_host.errors import BadInputError
 from holter_host.streams import SampleStream
 
-FORMAT: Final = "holter capture 1"
 MAX_FRAMES: Final = 2**28
-
-_CHANNEL_KEYS: Final = ("volts_per_count", "offset_volts", "gain", "baseline_volts")
 
 Progress = Callable[[int, int], None]
 
@@ -45,16 +40,19 @@ class Capture:
         first_sequence: sequence of the first frame.
         counts: raw counts, uint8 or int16, shape (frames, channels); 0 where there is none.
         valid: whether a frame has counts, shape (frames,).
-        lead_off: whether an electrode was off, shape (frames,).
+        lead_off_runs: frames with an electrode off, of which channels, and why.
         gaps: the frames that are missing, and why.
+        clock_offsets: how this computer's clock and the device's differed, in order of time; empty
+            where that is unknown.
     """
 
     session: types.Session
     first_sequence: int
     counts: types.Counts
     valid: npt.NDArray[np.bool_]
-    lead_off: npt.NDArray[np.bool_]
+    lead_off_runs: tuple[types.LeadOffRun, ...] = ()
     gaps: tuple[types.Gap, ...] = ()
+    clock_offsets: tuple[ClockOffset, ...] = ()
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -65,13 +63,44 @@ class Capture:
             f"<Capture of {self.seconds:g} s: {len(self)} frames of {names} at "
             f"{self.session.rate_hz:g} Hz from sequence {self.first_sequence} of session "
             f"{self.session.session_id}, {(~self.valid).sum()} missing, "
-            f"{self.lead_off.sum()} with an electrode off>"
+            f"{self.lead_off().sum()} with an electrode off>"
         )
 
     @property
     def seconds(self) -> float:
         """How long the capture is."""
         return len(self) / self.session.rate_hz
+
+    def lead_off(self) -> npt.NDArray[np.bool_]:
+        """Whether an electrode of any channel was off, shape (frames,)."""
+        return np.asarray(self.channel_lead_off().any(axis=1))
+
+    def channel_lead_off(self) -> npt.NDArray[np.bool_]:
+        """Whether an electrode of a channel was off, shape (frames, channels)."""
+        return types.lead_off_mask(self.lead_off_runs, self.first_sequence, *self.counts.shape)
+
+    def host_time_nanos(self) -> npt.NDArray[np.int64]:
+        """When each count was true, by this computer's UTC, shape (frames, channels).
+
+        Nanoseconds since 1970, as wrong as the `uncertainty_nanos` of `clock_offsets` says.
+
+        Raises:
+            BadInputError: there is no clock offset.
+        """
+        if not self.clock_offsets:
+            raise BadInputError(
+                "The capture does not know how this computer's clock and the device's differed; "
+                "the device's own estimate is session.time(sequence)."
+            )
+        start = self.session.monotonic_nanos(self.first_sequence)
+        # Relative to the first frame, so that a float64 is good to a fraction of a nanosecond.
+        frames = np.arange(len(self)) * (1e9 / self.session.rate_hz)
+        times = [offset.monotonic_time_nanos - start for offset in self.clock_offsets]
+        base = self.clock_offsets[0].offset_nanos
+        drift = [offset.offset_nanos - base for offset in self.clock_offsets]
+        aligned = np.rint(frames + np.interp(frames, times, drift)).astype(np.int64)
+        delays = [channel.capture_offset_nanos for channel in self.session.channels]
+        return np.asarray(aligned[:, None] + np.array(delays, dtype=np.int64) + (start + base))
 
     def volts(self) -> npt.NDArray[np.float64]:
         """Volts at the converter, shape (frames, channels); NaN in gaps."""
@@ -95,10 +124,15 @@ class Capture:
             first,
             self.counts[part],
             self.valid[part],
-            self.lead_off[part],
+            tuple(
+                run
+                for run in self.lead_off_runs
+                if run.first_sequence < last and first < run.next_sequence
+            ),
             tuple(
                 gap for gap in self.gaps if gap.first_sequence < last and first < gap.next_sequence
             ),
+            self.clock_offsets,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -108,7 +142,7 @@ class Capture:
             BadInputError: the file cannot be written.
         """
         with _files.replacing(Path(path)) as file:
-            np.savez_compressed(file, **self._arrays())
+            np.savez_compressed(file, **_capture_file.arrays(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Capture:
@@ -119,12 +153,12 @@ class Capture:
         """
         try:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return _from_arrays(arrays)
+                return Capture(**_capture_file.parts(arrays))
         except OSError as error:
             raise BadInputError(f"Cannot read {path}: {error.strerror or error}.") from error
         except Exception as error:  # a damaged archive raises a dozen types, none documented
             # Only our own ValueErrors are words for people; NumPy's speak of pickles.
-            reason = f" ({error})" if isinstance(error, _PartError) else ""
+            reason = f" ({error})" if isinstance(error, _capture_file.PartError) else ""
             raise BadInputError(
                 f"{path} is not a capture of Holter's{reason}; make one with: "
                 "holter capture -o ecg.npz"
@@ -134,56 +168,73 @@ class Capture:
         values[~self.valid] = np.nan
         return values
 
-    def _arrays(self) -> dict[str, Any]:
-        session = self.session
-        return {
-            "format": np.array(FORMAT),
-            "counts": self.counts,
-            "valid": self.valid,
-            "lead_off": self.lead_off,
-            "first_sequence": np.array(self.first_sequence),
-            "session_id": np.array(session.session_id),
-            "log_id": np.array(session.log_id),
-            "boot_id": np.array(session.boot_id),
-            "rate_hz": np.array(session.rate_hz),
-            "start_monotonic_nanos": np.array(session.start_monotonic_nanos),
-            "utc_offset_nanos": np.array(session.utc.offset_nanos),
-            "utc_uncertainty_nanos": np.array(session.utc.uncertainty_nanos),
-            "channel_name": np.array([channel.name for channel in session.channels]),
-            **{
-                key: np.array([getattr(channel, key) for channel in session.channels])
-                for key in _CHANNEL_KEYS
-            },
-            "gap_first_sequence": np.array([g.first_sequence for g in self.gaps], dtype=np.int64),
-            "gap_frame_count": np.array([g.frame_count for g in self.gaps], dtype=np.int64),
-            "gap_cause": np.array([g.cause.value for g in self.gaps], dtype="U32"),
-        }
 
-
-async def read_capture(
+async def read_captures(
     stream: SampleStream, seconds: float, progress: Progress | None = None
-) -> Capture:
-    """Read the next `seconds` of a stream; fewer where the session ends before.
+) -> AsyncGenerator[Capture, None]:
+    """The next `seconds` of a stream, one capture for each session that has frames in them.
 
     Raises:
-        DeviceError: the stream gave no frame at all, or as SampleStream.
+        DeviceError: as SampleStream.
+        BadInputError: that is no length for a capture.
     """
     assembly: _Assembly | None = None
+    span = Span(seconds)
     async for event in stream:
-        match event:
-            case types.SessionStarted(session=session):
-                if assembly is not None and assembly.filled:
-                    break
-                assembly = _Assembly(session, seconds)
-            case types.SampleBlock() | types.Gap() if assembly is not None:
-                assembly.add(event)
-                if progress is not None:
-                    progress(assembly.filled, assembly.wanted)
-                if assembly.filled == assembly.wanted:
-                    break
-    if assembly is None or not assembly.filled:
-        raise DeviceError("The stream ended before it gave a frame; there is nothing to capture.")
-    return assembly.capture()
+        if isinstance(event, types.SessionStarted):
+            if assembly is not None and assembly.filled:
+                yield assembly.capture()
+            assembly = None
+            span.enter(event)
+            if span.is_over:
+                return
+            assembly = _Assembly(event.session, span.seconds)
+        elif assembly is not None:
+            span.add(event)
+            assembly.add(event)
+            if progress is not None:
+                progress(assembly.filled, assembly.wanted)
+            if assembly.filled == assembly.wanted:
+                break
+    if assembly is not None and assembly.filled:
+        yield assembly.capture()
+
+
+class Span:
+    """A stretch of the device's time from the first frame that comes, over sessions.
+
+    Attributes:
+        seconds: what is left of it where the session begins, or, in the first, where it does.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._session: types.Session | None = None
+        self._first: int | None = None
+        self._next = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no frame left in it."""
+        if self._session is None or self._first is None:
+            return False
+        return self.seconds * self._session.rate_hz - (self._next - self._first) < 0.5
+
+    def enter(self, started: types.SessionStarted) -> None:
+        """Go on in the next session."""
+        old, self._session = self._session, started.session
+        if old is None or self._first is None:
+            return
+        # The device's own count: a power cut may have taken frames that were sent.
+        frames = started.previous_next_sequence - self._first
+        self.seconds -= max(0.0, frames / old.rate_hz + started.hole_nanos / 1e9)
+        self._first = self._next = 0
+
+    def add(self, event: types.SampleBlock | types.Gap) -> None:
+        """Note frames that came."""
+        if self._first is None:
+            self._first = event.first_sequence
+        self._next = event.next_sequence
 
 
 class _Assembly:
@@ -198,7 +249,7 @@ class _Assembly:
         shape = (self.wanted, len(session.channels))
         self._counts: Any = np.zeros(shape, dtype=np.int16 if wide else np.uint8)
         self._valid = np.zeros(self.wanted, dtype=np.bool_)
-        self._lead_off = np.zeros(self.wanted, dtype=np.bool_)
+        self._lead_off_runs: list[types.LeadOffRun] = []
         self._gaps: list[types.Gap] = []
 
     def add(self, event: types.SampleBlock | types.Gap) -> None:
@@ -213,8 +264,24 @@ class _Assembly:
         else:
             self._counts[start:stop] = event.counts[: stop - start]
             self._valid[start:stop] = True
-            self._lead_off[start:stop] = event.lead_off()[: stop - start]
+            for run in event.lead_off_runs:
+                self._add_run(run, self._first + stop)
         self.filled = stop
+
+    def _add_run(self, run: types.LeadOffRun, end: int) -> None:
+        """Add a run up to `end`, or lengthen the one that a block's end has cut."""
+        stop = min(run.next_sequence, end)
+        if stop <= run.first_sequence:
+            return
+        runs = self._lead_off_runs
+        last = runs[-1] if runs else None
+        if (
+            last is not None
+            and last.next_sequence == run.first_sequence
+            and (last.channel_indexes, last.reasons) == (run.channel_indexes, run.reasons)
+        ):
+            run = runs.pop()
+        runs.append(dataclasses.replace(run, frame_count=stop - run.first_sequence))
 
     def capture(self) -> Capture:
         """What came so far."""
@@ -223,7 +290,7 @@ class _Assembly:
             self._first,
             self._counts[: self.filled],
             self._valid[: self.filled],
-            self._lead_off[: self.filled],
+            tuple(self._lead_off_runs),
             tuple(self._gaps),
         )
 
@@ -240,49 +307,3 @@ def frame_count(seconds: float, rate_hz: float) -> int:
             f"A capture of {seconds:g} s at {rate_hz:g} Hz is not 1 to {MAX_FRAMES} frames."
         )
     return round(frames)
-
-
-class _PartError(ValueError):
-    """Error raised when a part of a file is not what a capture has; its words are for people."""
-
-
-def _from_arrays(arrays: Mapping[str, Any]) -> Capture:
-    if "format" not in arrays:
-        raise _PartError("it has no format")
-    if str(arrays["format"]) != FORMAT:
-        raise _PartError(f"its format is {str(arrays['format'])!r}, not {FORMAT!r}")
-    counts = arrays["counts"]
-    names = [str(name) for name in arrays["channel_name"]]
-    maps = zip(*(arrays[key].tolist() for key in _CHANNEL_KEYS), strict=True)
-    channels = tuple(types.Channel(n, *values) for n, values in zip(names, maps, strict=True))
-    if counts.dtype not in (np.uint8, np.int16) or counts.shape[1:] != (len(channels),):
-        raise _PartError(f"its counts are {counts.dtype} of shape {list(counts.shape)}")
-    masks = [arrays[key] for key in ("valid", "lead_off")]
-    if any(mask.dtype != np.bool_ or mask.shape != counts.shape[:1] for mask in masks):
-        raise _PartError("a mask does not fit its counts")
-    session = types.Session(
-        session_id=int(arrays["session_id"]),
-        log_id=str(arrays["log_id"]),
-        rate_hz=float(arrays["rate_hz"]),
-        start_monotonic_nanos=int(arrays["start_monotonic_nanos"]),
-        channels=channels,
-        sample_format=SampleFormat.U8 if counts.dtype == np.uint8 else SampleFormat.S16LE,
-        boot_id=str(arrays["boot_id"]),
-        utc=types.UtcEstimate(
-            int(arrays["utc_offset_nanos"]), int(arrays["utc_uncertainty_nanos"])
-        ),
-    )
-    gaps = zip(
-        arrays["gap_first_sequence"].tolist(),
-        arrays["gap_frame_count"].tolist(),
-        arrays["gap_cause"].tolist(),
-        strict=True,
-    )
-    return Capture(
-        session,
-        int(arrays["first_sequence"]),
-        counts,
-        masks[0],
-        masks[1],
-        tuple(types.Gap(session.session_id, first, n, GapCause(c)) for first, n, c in gaps),
-    )

@@ -8,15 +8,16 @@ async with connect("127.0.0.1:50051") as device:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import hashlib
 import os
 import re
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -31,17 +32,22 @@ from holter.v1 import model_service_pb2 as model_pb
 from holter.v1 import model_service_pb2_grpc as model_grpc
 from holter.v1 import sample_service_pb2 as sample_pb
 from holter.v1 import sample_service_pb2_grpc as sample_grpc
-from holter_host import _convert, _windows, types
-from holter_host._channel import CHANNEL_OPTIONS, parse_address
+from holter.v1 import stream_pb2 as stream_pb
+from holter_host import _convert, _windows, streams, types
+from holter_host._channel import parse_address
 from holter_host._convert import Start
 from holter_host._errors import translated
+from holter_host._link import Link
+from holter_host._reconnect import SILENCE_SECONDS, OnConnection, Reconnection, limit_seconds
 from holter_host._retry import Backoff
 from holter_host.bundle import Bundle, read_bundle
-from holter_host.capture import Capture, Progress, read_capture
+from holter_host.capture import Capture, Progress, read_captures
+from holter_host.clock import ClockOffset, DeviceClock, measure
 from holter_host.errors import (
     BadInputError,
     DeadlineError,
     DeployInProgressError,
+    DeviceError,
     DeviceUnreachableError,
     ModelRefusedError,
     NotFoundError,
@@ -50,21 +56,30 @@ from holter_host.status import DeployResult, DeviceStatus, Limits, StoredModel
 from holter_host.streams import ClassificationStream, EventStream, SampleStream
 
 CALL_SECONDS: Final = 10.0
+CLOCK_SECONDS: Final = 2.0
 DEPLOY_SECONDS: Final = 120.0
+DEPLOY_RETRIES: Final = 5
 MIN_PREFIX: Final = 8
 
+_StubKind = Callable[[grpc.aio.Channel], Any]
+_StreamT = TypeVar("_StreamT", bound=EventStream[Any])
 
-def connect(address: str, *, timeout: float = CALL_SECONDS) -> Device:
+
+def connect(
+    address: str, *, timeout: float = CALL_SECONDS, silence: float = SILENCE_SECONDS
+) -> Device:
     """A connection to the device at `address`, to be opened by `async with`.
 
     Args:
         address: HOST:PORT, HOST (port 50051) or unix:PATH.
         timeout: seconds that a call may take; a deploy and an activation have their own.
+        silence: seconds after which a stream that gives nothing, not even the heartbeat of each
+            second, counts as broken.
 
     Raises:
         BadInputError: the address is none of these.
     """
-    return Device(parse_address(address), timeout=timeout)
+    return Device(parse_address(address), timeout=timeout, silence=silence)
 
 
 class Device:
@@ -78,12 +93,18 @@ class Device:
     """
 
     def __init__(
-        self, address: str, *, timeout: float = CALL_SECONDS, backoff: Backoff | None = None
+        self,
+        address: str,
+        *,
+        timeout: float = CALL_SECONDS,
+        silence: float = SILENCE_SECONDS,
+        backoff: Backoff | None = None,
     ) -> None:
         self.address = address
         self._timeout = timeout
+        self._silence = silence
         self._backoff = backoff or Backoff()
-        self._channel: grpc.aio.Channel | None = None
+        self._link = Link(address)
         self._limits = Limits(0, 0)
         # Closing a channel of grpc.aio leaves its calls waiting for ever; so they are ended here.
         self._streams: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
@@ -94,7 +115,7 @@ class Device:
         Raises:
             DeviceUnreachableError: nothing answers at the address.
         """
-        self._channel = grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS)
+        self._link.open()
         try:
             self._limits = (await self.status()).limits
         except DeadlineError as error:
@@ -121,18 +142,43 @@ class Device:
         """Close the connection; its streams end."""
         for stream in tuple(self._streams):
             stream.cut()
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
+        await self._link.close()
 
     async def status(self) -> DeviceStatus:
         """What the device is and how it does, now."""
-        stub = self._stub(device_grpc.DeviceServiceStub)
-        with translated(self.address):
-            response = await stub.GetDevice(device_pb.GetDeviceRequest(), timeout=self._timeout)
+        request = device_pb.GetDeviceRequest()
+        response = await self._call(device_grpc.DeviceServiceStub, "GetDevice", request)
         return _convert.device_status(response)
 
-    def samples(self, start: Start = "live", *, max_latency: float | None = None) -> SampleStream:
+    async def clock_offset(self, probes: int = 8, *, timeout: float | None = None) -> ClockOffset:
+        """How this computer's wall clock and the device's monotonic clock differ, now.
+
+        Args:
+            probes: how often the device is asked; the quickest answer counts.
+            timeout: seconds that each may take; by default those of the connection.
+
+        Raises:
+            BadInputError: `probes` is less than 1.
+            DeviceError: the device's clock is simulated and does not run in real time.
+        """
+        if probes < 1:
+            raise BadInputError(f"probes is {probes}: give 1 or more.")
+
+        async def ask() -> DeviceClock:
+            request = device_pb.GetClockRequest()
+            kind = device_grpc.DeviceServiceStub
+            return _convert.device_clock(await self._call(kind, "GetClock", request, timeout))
+
+        return await measure(ask, probes)
+
+    def samples(
+        self,
+        start: Start = "live",
+        *,
+        max_latency: float | None = None,
+        reconnect: float | None = None,
+        on_connection: OnConnection | None = None,
+    ) -> SampleStream:
         """Every frame from `start` on, once and in order, as SessionStarted, SampleBlock and Gap.
 
         Args:
@@ -140,33 +186,43 @@ class Device:
                 keeps), a LogPosition (inclusive), or a datetime with a time zone (approximate).
             max_latency: seconds, 0 to 10, that a frame may wait at the live edge for others to
                 share its message; the device's default is 0.1.
+            reconnect: seconds for which to go on trying after a break, before it is an error; 0 for
+                never, None for ever. What the device refuses is an error at once.
+            on_connection: told when the connection is lost, and when it is there again.
 
         Raises:
-            BadInputError: `start` or `max_latency` is none of these.
+            BadInputError: an argument is none of these.
         """
-        stub = self._stub(sample_grpc.SampleServiceStub)
-        request = sample_pb.StreamSamplesRequest(
-            start=_convert.stream_start(start), max_latency=_convert.max_latency(max_latency)
-        )
-        stream = SampleStream(lambda: stub.StreamSamples(request), self.address, start)
-        self._streams.add(stream)
-        return stream
+        latency = _convert.max_latency(max_latency)
 
-    def classifications(self, start: Start = "live") -> ClassificationStream:
+        def call(channel: grpc.aio.Channel, place: stream_pb.StreamStart) -> Any:
+            request = sample_pb.StreamSamplesRequest(start=place, max_latency=latency)
+            return sample_grpc.SampleServiceStub(channel).StreamSamples(request)
+
+        return self._stream(SampleStream, call, start, reconnect, on_connection)
+
+    def classifications(
+        self,
+        start: Start = "live",
+        *,
+        reconnect: float | None = None,
+        on_connection: OnConnection | None = None,
+    ) -> ClassificationStream:
         """Every window whose last frame is at or after `start`, as Classification.
 
         SessionStarted, ModelChanged and Gap (windows that the device no longer keeps) come between.
+        The arguments are those of `samples`.
 
         Raises:
-            BadInputError: `start` is none of those that `samples` takes.
+            BadInputError: an argument is none of those that `samples` takes.
         """
-        stub = self._stub(classification_grpc.ClassificationServiceStub)
-        request = classification_pb.StreamClassificationsRequest(start=_convert.stream_start(start))
-        stream = ClassificationStream(
-            lambda: stub.StreamClassifications(request), self.address, start
-        )
-        self._streams.add(stream)
-        return stream
+
+        def call(channel: grpc.aio.Channel, place: stream_pb.StreamStart) -> Any:
+            request = classification_pb.StreamClassificationsRequest(start=place)
+            stub = classification_grpc.ClassificationServiceStub(channel)
+            return stub.StreamClassifications(request)
+
+        return self._stream(ClassificationStream, call, start, reconnect, on_connection)
 
     async def capture(
         self,
@@ -174,22 +230,65 @@ class Device:
         start: Start = "live",
         *,
         progress: Progress | None = None,
+        reconnect: float | None = None,
+        on_connection: OnConnection | None = None,
     ) -> Capture:
         """The next `seconds` of the device's grid as arrays, gaps masked.
 
-        It is shorter where the device's session ends before.
+        It is shorter where the device's session ends before; `captures` goes on with the next.
 
         Args:
             seconds: how long, by the device's clock.
             start: as for `samples`.
             progress: called with the frames that came and the frames that are wanted.
+            reconnect: as for `samples`.
+            on_connection: as for `samples`.
 
         Raises:
             DeviceError: the stream ended before it gave a frame.
             BadInputError: `seconds` or `start` cannot be used.
         """
-        async with self.samples(start) as stream:
-            return await read_capture(stream, seconds, progress)
+        parts = self.captures(
+            seconds, start, progress=progress, reconnect=reconnect, on_connection=on_connection
+        )
+        async with contextlib.aclosing(parts):
+            async for part in parts:
+                return part
+        raise DeviceError("The stream ended before it gave a frame; there is nothing to capture.")
+
+    async def captures(
+        self,
+        seconds: float = 10.0,
+        start: Start = "live",
+        *,
+        progress: Progress | None = None,
+        reconnect: float | None = None,
+        on_connection: OnConnection | None = None,
+    ) -> AsyncGenerator[Capture, None]:
+        """The next `seconds` of the device's grid, one capture for each session in them.
+
+        The time between two sessions counts: they end `seconds` after the first frame that came.
+        The arguments, and what is raised, are those of `capture`. Where the device runs in real
+        time each capture has the offset between its clock and this computer's, measured before it
+        and after it.
+        """
+        clock = await self._clock_offset_or_none()
+        stream = self.samples(start, reconnect=reconnect, on_connection=on_connection)
+        async with stream, contextlib.aclosing(read_captures(stream, seconds, progress)) as parts:
+            async for part in parts:
+                after = await self._clock_offset_or_none() if clock is not None else None
+                found = [offset for offset in (clock, after) if offset is not None]
+                boot_id = part.session.boot_id
+                offsets = tuple(offset for offset in found if offset.boot_id == boot_id)
+                clock = after or clock
+                yield dataclasses.replace(part, clock_offsets=offsets)
+
+    async def _clock_offset_or_none(self) -> ClockOffset | None:
+        """The offset; None where there is none, or nobody answers at the moment."""
+        try:
+            return await self.clock_offset(timeout=min(self._timeout, CLOCK_SECONDS))
+        except DeviceError:
+            return None
 
     async def classify(self, window: npt.ArrayLike | Capture) -> types.Classification:
         """Ask the active model for one window.
@@ -216,9 +315,8 @@ class Device:
 
     async def models(self) -> tuple[StoredModel, ...]:
         """The models that the device holds, the active one first, then the newest first."""
-        stub = self._stub(model_grpc.ModelServiceStub)
-        with translated(self.address):
-            response = await stub.ListModels(model_pb.ListModelsRequest(), timeout=self._timeout)
+        request = model_pb.ListModelsRequest()
+        response = await self._call(model_grpc.ModelServiceStub, "ListModels", request)
         return tuple(map(_convert.stored_model, response.models))
 
     async def deploy(
@@ -248,11 +346,10 @@ class Device:
         request = model_pb.DeployModelRequest(
             model=data, sha256=sha256, validate_only=validate_only
         )
-        stub = self._stub(model_grpc.ModelServiceStub)
 
         async def attempt() -> DeployResult:
-            with translated(self.address):
-                return _convert.deploy_result(await stub.DeployModel(request, timeout=timeout))
+            kind = model_grpc.ModelServiceStub
+            return _convert.deploy_result(await self._call(kind, "DeployModel", request, timeout))
 
         return await self._repeat(attempt, sha256)
 
@@ -269,18 +366,39 @@ class Device:
             ModelRefusedError, DeployInProgressError: as `deploy`.
         """
         whole = await self._whole_digest(sha256)
-        stub = self._stub(model_grpc.ModelServiceStub)
         request = model_pb.ActivateModelRequest(sha256=whole)
-        with translated(self.address):
-            return _convert.deploy_result(await stub.ActivateModel(request, timeout=timeout))
+        kind = model_grpc.ModelServiceStub
+        return _convert.deploy_result(await self._call(kind, "ActivateModel", request, timeout))
 
-    def _stub(self, kind: Callable[[grpc.aio.Channel], Any]) -> Any:
-        if self._channel is None:
-            raise DeviceUnreachableError(
-                f"The connection to {self.address} is not open; "
-                "use: async with connect(address) as device"
-            )
-        return kind(self._channel)
+    async def _call(
+        self, kind: _StubKind, method: str, request: Any, timeout: float | None = None
+    ) -> Any:
+        """The response to one call; a channel on which it broke is replaced."""
+        channel = self._link.channel
+        try:
+            with translated(self.address):
+                call = getattr(kind(channel), method)
+                return await call(request, timeout=timeout or self._timeout)
+        except (DeviceUnreachableError, DeadlineError) as error:
+            if not error.reason:
+                self._link.renew(channel)
+            raise
+
+    def _stream(
+        self,
+        kind: type[_StreamT],
+        open_call: Callable[[grpc.aio.Channel, stream_pb.StreamStart], Any],
+        start: Start,
+        reconnect: float | None,
+        on_connection: OnConnection | None,
+    ) -> _StreamT:
+        _convert.stream_start(start)
+        assert self._link.channel is not None  # else it raises: the device is not open
+        source = streams.Source(self._link, self.address, open_call, self._silence)
+        limit = limit_seconds(reconnect)
+        stream = kind(source, start, Reconnection(self._backoff, limit, on_connection))
+        self._streams.add(stream)
+        return stream
 
     async def _classify_capture(self, window: Capture) -> types.Classification:
         model = (await self.status()).active_model
@@ -297,10 +415,9 @@ class Device:
         return dataclasses.replace(await self._classify(model_values=values), **place)
 
     async def _classify(self, **values: Any) -> types.Classification:
-        stub = self._stub(classification_grpc.ClassificationServiceStub)
         request = classification_pb.ClassifyWindowRequest(**values)
-        with translated(self.address):
-            response = await stub.ClassifyWindow(request, timeout=self._timeout)
+        kind = classification_grpc.ClassificationServiceStub
+        response = await self._call(kind, "ClassifyWindow", request)
         return _convert.classification(response.classification)
 
     def _load(self, model: str | os.PathLike[str] | bytes | Bundle) -> tuple[bytes, str]:
@@ -336,7 +453,7 @@ class Device:
         digest is then ours, and worth waiting for.
         """
         cut = False
-        for delay in self._backoff.delays():
+        for number in range(DEPLOY_RETRIES):
             try:
                 return await attempt()
             except DeviceUnreachableError:
@@ -344,7 +461,7 @@ class Device:
             except DeployInProgressError as error:
                 if not cut or error.metadata.get("sha256") != sha256:
                     raise
-            await asyncio.sleep(delay)
+            await self._backoff.sleep(self._backoff.wait(number))
         return await attempt()
 
     async def _whole_digest(self, text: str) -> str:

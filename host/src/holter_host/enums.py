@@ -31,6 +31,26 @@ class GapCause(enum.StrEnum):
     RETENTION = "RETENTION"
 
 
+class LeadOffReason(enum.StrEnum):
+    """Why an electrode counts as off."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    UNRECOGNIZED = "UNRECOGNIZED"
+    LO_PLUS = "LO_PLUS"
+    LO_MINUS = "LO_MINUS"
+    RAILED = "RAILED"
+    SETTLING = "SETTLING"
+
+
+class RecordingState(enum.StrEnum):
+    """Whether frames reach the device's disk; STOPPED is an alarm."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    UNRECOGNIZED = "UNRECOGNIZED"
+    RECORDING = "RECORDING"
+    STOPPED = "STOPPED"
+
+
 class StreamEndReason(enum.StrEnum):
     """Why a device ended a stream."""
 

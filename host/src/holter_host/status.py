@@ -6,8 +6,15 @@ import dataclasses
 import datetime
 from collections.abc import Mapping
 
-from holter_host.enums import ClassifierState, ModelState, ModelUnit, SamplerState, ScoreKind
-from holter_host.types import SamplingQuality, Session, UtcEstimate
+from holter_host.enums import (
+    ClassifierState,
+    ModelState,
+    ModelUnit,
+    RecordingState,
+    SamplerState,
+    ScoreKind,
+)
+from holter_host.types import LogPosition, SamplingQuality, Session, UtcEstimate
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,11 +86,38 @@ class DeployResult:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """Where a device's frames come from; `speed` is 1 in real time, 0 as fast as can be."""
+    """Where a device's frames come from; `speed` is 1 in real time, 0 as fast as can be.
+
+    `frame_read_nanos` is the time that reading one frame takes, 0 where nothing is read. See
+    device_service.proto, Source.
+    """
 
     kind: str
     description: str
     speed: float
+    oversampling: int
+    frame_read_nanos: int
+    real_time_priority: bool
+    memory_locked: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Recording:
+    """How a device's log does; see device_service.proto, Recording.
+
+    `earliest` is the first frame that is kept, None where there is none; `size_limit_bytes` is 0
+    where only their age counts. Frames of the running session below `durable_sequence` survive a
+    power cut.
+    """
+
+    state: RecordingState
+    error: str
+    size_bytes: int
+    size_limit_bytes: int
+    earliest: LogPosition | None
+    durable_sequence: int
+    lost_frame_count: int
+    written_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,3 +157,4 @@ class DeviceStatus:
     uptime_nanos: int
     sampler_error: str
     classifier_error: str
+    recording: Recording

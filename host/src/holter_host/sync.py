@@ -8,9 +8,10 @@ with holter_host.connect_sync("127.0.0.1:50051") as device:
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
-from collections.abc import Coroutine, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,28 +19,33 @@ import numpy.typing as npt
 
 from holter_host import types
 from holter_host._convert import Start
+from holter_host._reconnect import SILENCE_SECONDS, OnConnection
 from holter_host.bundle import Bundle
-from holter_host.capture import Capture, Progress
+from holter_host.capture import Capture, Progress, Span
 from holter_host.client import CALL_SECONDS, DEPLOY_SECONDS, Device, connect
+from holter_host.clock import ClockOffset
 from holter_host.status import DeployResult, DeviceStatus, StoredModel
 from holter_host.streams import ClassificationEvent, EventStream, SampleEvent
 
 T = TypeVar("T")
 
 
-def connect_sync(address: str, *, timeout: float = CALL_SECONDS) -> SyncDevice:
+def connect_sync(
+    address: str, *, timeout: float = CALL_SECONDS, silence: float = SILENCE_SECONDS
+) -> SyncDevice:
     """A connection to the device at `address`, to be opened by `with`; see `connect`.
 
     Raises:
         BadInputError: that is no address.
     """
-    return SyncDevice(connect(address, timeout=timeout))
+    return SyncDevice(connect(address, timeout=timeout, silence=silence))
 
 
 class SyncDevice:
     """A Device whose calls block. It works in a notebook too: its event loop has its own thread.
 
-    Each call does and raises what the one of the same name of `Device` does.
+    Each call does and raises what the one of the same name of `Device` does. `on_connection` and
+    `progress` are called in that thread.
     """
 
     def __init__(self, device: Device) -> None:
@@ -80,40 +86,87 @@ class SyncDevice:
         """What the device is and how it does, now."""
         return self._run(self._device.status())
 
+    def clock_offset(self, probes: int = 8) -> ClockOffset:
+        """How this computer's wall clock and the device's monotonic clock differ, now."""
+        return self._run(self._device.clock_offset(probes))
+
     def samples(
         self,
         start: Start = "live",
         *,
         seconds: float | None = None,
         max_latency: float | None = None,
+        reconnect: float | None = None,
+        on_connection: OnConnection | None = None,
     ) -> Generator[SampleEvent, None, None]:
         """Frames from `start` on, as `Device.samples` gives them.
 
         With `seconds` it ends with the first event that goes so far, by the device's clock, from
-        the first frame that came of its session.
+        the first frame that came; the time between two sessions counts.
         """
-        limit = 0
-        for event in self._events(self._device.samples(start, max_latency=max_latency)):
-            yield event
-            if seconds is None:
-                continue
+        stream = self._device.samples(
+            start, max_latency=max_latency, reconnect=reconnect, on_connection=on_connection
+        )
+        span = Span(math.inf if seconds is None else seconds)
+        for event in self._events(stream):
             if isinstance(event, types.SessionStarted):
-                span = round(seconds * event.session.rate_hz)
-                limit = 0
+                span.enter(event)
+                if span.is_over:
+                    return
+                yield event
                 continue
-            limit = limit or event.first_sequence + span
-            if event.next_sequence >= limit:
+            span.add(event)
+            yield event
+            if span.is_over:
                 return
 
-    def classifications(self, start: Start = "live") -> Generator[ClassificationEvent, None, None]:
+    def classifications(
+        self,
+        start: Start = "live",
+        *,
+        reconnect: float | None = None,
+        on_connection: OnConnection | None = None,
+    ) -> Generator[ClassificationEvent, None, None]:
         """Windows from `start` on, as `Device.classifications` gives them."""
-        yield from self._events(self._device.classifications(start))
+        stream = self._device.classifications(
+            start, reconnect=reconnect, on_connection=on_connection
+        )
+        yield from self._events(stream)
 
     def capture(
-        self, seconds: float = 10.0, start: Start = "live", *, progress: Progress | None = None
+        self,
+        seconds: float = 10.0,
+        start: Start = "live",
+        *,
+        progress: Progress | None = None,
+        reconnect: float | None = None,
+        on_connection: OnConnection | None = None,
     ) -> Capture:
         """The next `seconds` of the device's grid as arrays, gaps masked."""
-        return self._run(self._device.capture(seconds, start, progress=progress))
+        return self._run(
+            self._device.capture(
+                seconds,
+                start,
+                progress=progress,
+                reconnect=reconnect,
+                on_connection=on_connection,
+            )
+        )
+
+    def captures(
+        self,
+        seconds: float = 10.0,
+        start: Start = "live",
+        *,
+        progress: Progress | None = None,
+        reconnect: float | None = None,
+        on_connection: OnConnection | None = None,
+    ) -> Generator[Capture, None, None]:
+        """The next `seconds` of the device's grid, one capture for each session in them."""
+        parts = self._device.captures(
+            seconds, start, progress=progress, reconnect=reconnect, on_connection=on_connection
+        )
+        yield from self._events(parts)
 
     def classify(self, window: npt.ArrayLike | Capture) -> types.Classification:
         """Ask the active model for one window."""
@@ -137,17 +190,17 @@ class SyncDevice:
         """Make a stored model the active one."""
         return self._run(self._device.activate(sha256, timeout=timeout))
 
-    def _events(self, stream: EventStream[T]) -> Generator[T, None, None]:
+    def _events(self, source: EventStream[T] | AsyncGenerator[T, None]) -> Generator[T, None, None]:
         try:
             while True:
                 try:
-                    event = self._run(stream.__anext__())
+                    event = self._run(_next(source))
                 except StopAsyncIteration:
                     return
                 yield event
         finally:
-            if self._loop is not None:  # else the stream went with its connection
-                self._run(stream.aclose())
+            if self._loop is not None:  # else the source went with its connection
+                self._run(_close(source))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop's thread and wait; an interrupt here ends it there."""
@@ -168,3 +221,11 @@ class SyncDevice:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+
+async def _next(source: EventStream[T] | AsyncGenerator[T, None]) -> T:
+    return await source.__anext__()
+
+
+async def _close(source: EventStream[T] | AsyncGenerator[T, None]) -> None:
+    await source.aclose()

@@ -22,6 +22,8 @@ import numpy.typing as npt
 
 from holter_host.enums import (
     GapCause,
+    LeadOffReason,
+    RecordingState,
     SampleFormat,
     StreamEndReason,
     UnclassifiableReason,
@@ -34,24 +36,30 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Channel:
-    """One input of the converter and its linear map; `gain` is volts at the converter a volt."""
+    """One input of the converter and its linear map; `gain` is volts at the converter a volt.
+
+    Its counts were true `capture_offset_nanos` after the grid time of their frame.
+    """
 
     name: str
     volts_per_count: float
     offset_volts: float
     gain: float
     baseline_volts: float
+    capture_offset_nanos: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UtcEstimate:
     """The device's wall clock: UTC in nanoseconds since 1970 is monotonic time + `offset_nanos`.
 
-    `uncertainty_nanos` is half the width of the interval in which the offset lies.
+    `uncertainty_nanos` is half the width of the interval in which the offset lies. Where the clock
+    is not `synchronized` to a time server, how wrong it is is unknown.
     """
 
     offset_nanos: int
     uncertainty_nanos: int
+    synchronized: bool = False
 
     def time(self, monotonic_time_nanos: int) -> datetime.datetime:
         """The wall-clock time (UTC) of a monotonic time, cut to microseconds."""
@@ -136,10 +144,37 @@ class SessionStarted:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LeadOffRun:
-    """Frames during which an electrode was off, or not yet settled after it."""
+    """Frames during which an electrode was off, or not yet settled after it, and why.
+
+    The counts of the channels at `channel_indexes` are not to be trusted; () means all channels.
+    """
 
     first_sequence: int
     frame_count: int
+    channel_indexes: tuple[int, ...] = ()
+    reasons: tuple[LeadOffReason, ...] = ()
+
+    @property
+    def next_sequence(self) -> int:
+        """Sequence after the last frame."""
+        return self.first_sequence + self.frame_count
+
+
+def lead_off_mask(
+    runs: Sequence[LeadOffRun], first_sequence: int, frame_count: int, channel_count: int
+) -> npt.NDArray[np.bool_]:
+    """Which counts of `frame_count` frames from `first_sequence` on are not to be trusted.
+
+    Its shape is (frames, channels).
+    """
+    mask = np.zeros((frame_count, channel_count), dtype=np.bool_)
+    for run in runs:
+        first = max(run.first_sequence - first_sequence, 0)
+        rows = mask[first : max(run.next_sequence - first_sequence, 0)]
+        # A channel that the session has not is a newer device's affair, not an IndexError.
+        columns = [index for index in run.channel_indexes if index < channel_count]
+        rows[:, columns if run.channel_indexes else slice(None)] = True
+    return mask
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -199,12 +234,14 @@ class SampleBlock:
         return millivolts(self.counts, self.session.channels)
 
     def lead_off(self) -> npt.NDArray[np.bool_]:
-        """Whether an electrode was off, shape (frames,)."""
-        mask = np.zeros(self.frame_count, dtype=np.bool_)
-        for run in self.lead_off_runs:
-            first = run.first_sequence - self.first_sequence
-            mask[max(first, 0) : max(first + run.frame_count, 0)] = True
-        return mask
+        """Whether an electrode of any channel was off, shape (frames,)."""
+        return np.asarray(self.channel_lead_off().any(axis=1))
+
+    def channel_lead_off(self) -> npt.NDArray[np.bool_]:
+        """Whether an electrode of a channel was off, shape (frames, channels)."""
+        return lead_off_mask(
+            self.lead_off_runs, self.first_sequence, self.frame_count, self.channel_count
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -223,8 +260,40 @@ class Gap:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class BusErrorCount:
+    """Reads that failed with one errno of Linux, e.g. 121, "EREMOTEIO"."""
+
+    errno: int
+    name: str
+    count: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RecentQuality:
+    """How well the sampler kept its grid over its newest `duration_nanos`, at most a minute.
+
+    See stream.proto, RecentQuality.
+    """
+
+    duration_nanos: int
+    received_count: int
+    missing_count: int
+    late_count: int
+    retry_count: int
+    bus_error_count: int
+    achieved_rate_hz: float
+    lateness_p50_nanos: int
+    lateness_p99_nanos: int
+    lateness_p999_nanos: int
+    lateness_max_nanos: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SamplingQuality:
-    """How well the sampler keeps its grid since the session started; lateness in nanoseconds."""
+    """How well the sampler keeps its grid since the session started; lateness in nanoseconds.
+
+    See stream.proto, SamplingQuality.
+    """
 
     received_count: int
     missing_count: int
@@ -234,6 +303,10 @@ class SamplingQuality:
     lateness_p50_nanos: int
     lateness_p99_nanos: int
     lateness_max_nanos: int
+    lateness_p999_nanos: int
+    retry_count: int
+    bus_errors: tuple[BusErrorCount, ...]
+    last_minute: RecentQuality
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -244,6 +317,7 @@ class Heartbeat:
     next_sequence: int
     utc: UtcEstimate
     quality: SamplingQuality
+    recording_state: RecordingState
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

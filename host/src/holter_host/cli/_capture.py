@@ -168,7 +168,7 @@ def _show_capture(taken: Capture, output: Path, as_json: bool) -> None:
         "channel_count": taken.counts.shape[1],
         "rate_hz": taken.session.rate_hz,
         "missing_count": missing,
-        "lead_off_count": int(taken.lead_off.sum()),
+        "lead_off_count": int(taken.lead_off().sum()),
     }
     if as_json:
         emit_json({"capture": facts})

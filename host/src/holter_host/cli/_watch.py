@@ -9,8 +9,17 @@ from typing import Any
 
 import click
 
-from holter_host import Classification, Device, Gap, SampleBlock, SessionStarted, connect
-from holter_host.cli._common import NOTHING, device_option, emit, emit_json, json_option, run_async
+from holter_host import Classification, Gap, SampleBlock, SessionStarted, connect
+from holter_host.cli._common import (
+    NOTHING,
+    connection_notes,
+    device_option,
+    emit,
+    emit_json,
+    json_option,
+    no_reconnect_option,
+    run_async,
+)
 from holter_host.cli._output import Event, event_json, event_line
 
 
@@ -33,6 +42,7 @@ from holter_host.cli._output import Event, event_json, event_line
 @click.option(
     "--count", type=click.IntRange(min=1), help="Stop after so many blocks and classifications."
 )
+@no_reconnect_option
 @device_option
 @json_option("Print one JSON object a line, its kind as the only key.")
 def watch(
@@ -41,6 +51,7 @@ def watch(
     start: str,
     seconds: float | None,
     count: int | None,
+    no_reconnect: bool,
     address: str,
     as_json: bool,
 ) -> int:
@@ -62,12 +73,18 @@ def watch(
       holter watch
       holter watch --samples --json --seconds 10 | jq .sample_block.first_sequence
     """
-    both = samples and classifications
     show = _Printer(count, as_json)
 
     async def work() -> None:
         async with connect(address) as device:
-            await _watch(device, samples or both, classifications or not samples, start, show)
+            options: dict[str, Any] = {
+                "reconnect": 0 if no_reconnect else None,
+                "on_connection": connection_notes(as_json),
+            }
+            streams: list[Any] = [device.samples(start, **options)] if samples else []
+            if classifications or not samples:
+                streams.append(device.classifications(start, **options))
+            await _watch(streams, show)
 
     run_async(_within(seconds, work))
     return 0 if show.shown else NOTHING
@@ -98,12 +115,7 @@ class _Printer:
         return self._left == 0
 
 
-async def _watch(
-    device: Device, samples: bool, classifications: bool, start: str, show: Callable[[Event], bool]
-) -> None:
-    streams: list[Any] = [device.samples(start)] if samples else []
-    if classifications:
-        streams.append(device.classifications(start))
+async def _watch(streams: list[Any], show: Callable[[Event], bool]) -> None:
     try:
         async with contextlib.aclosing(_merged([_with_end(s) for s in streams])) as events:
             async for event in events:

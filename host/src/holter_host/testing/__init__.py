@@ -15,6 +15,7 @@ import collections
 import contextlib
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from types import TracebackType
@@ -23,6 +24,7 @@ from typing import Any, Final, Self
 import grpc
 
 from holter.v1 import classification_service_pb2_grpc as classification_grpc
+from holter.v1 import device_service_pb2 as device_pb
 from holter.v1 import device_service_pb2_grpc as device_grpc
 from holter.v1 import model_service_pb2 as model_pb
 from holter.v1 import model_service_pb2_grpc as model_grpc
@@ -31,6 +33,7 @@ from holter.v1 import stream_pb2 as stream_pb
 from holter_host.testing._services import Services
 from holter_host.testing._signal import LOG_ID, START_NANOS, UTC_OFFSET_NANOS, fake_counts
 from holter_host.testing._status import Failure
+from holter_host.types import LeadOffRun
 
 __all__ = ["ENDLESS", "LOG_ID", "Failure", "FakeDevice", "Hole", "fake_counts"]
 
@@ -62,12 +65,20 @@ class FakeDevice:
         live_sequence: where in the last session "live" is.
         channels: names of the channels.
         holes: frames that are missing, in order.
-        lead_off: runs (first sequence, frames) with an electrode off, in every session.
+        lead_off: runs with an electrode off, in every session: LeadOffRun, or (first sequence,
+            frames) for all channels.
         rate_hz: frames a second.
         block: frames in a message.
         hold: whether streams stay open after the last frame, until the device stops.
         max_model_bytes: the limit that it tells and keeps.
         listen: the address to listen at.
+        log_id: identity of its log.
+        clock: its monotonic clock; by default one by which its UTC is this computer's.
+
+    Attributes:
+        quality: what it tells of its sampler; to be filled in.
+        recording: what it tells of its log; to be filled in.
+        speed: the speed that it tells; 1.
     """
 
     def __init__(
@@ -77,24 +88,31 @@ class FakeDevice:
         live_sequence: int = 0,
         channels: Sequence[str] = ("A0",),
         holes: Sequence[Hole] = (),
-        lead_off: Sequence[tuple[int, int]] = (),
+        lead_off: Sequence[LeadOffRun | tuple[int, int]] = (),
         rate_hz: float = 360.0,
         block: int = 36,
         hold: bool = False,
         max_model_bytes: int = 64 * 2**20,
         listen: str = "127.0.0.1:0",
+        log_id: str = LOG_ID,
+        clock: Callable[[], int] = lambda: time.time_ns() - UTC_OFFSET_NANOS,
     ) -> None:
         self.frames = tuple(frames)
         self.live_sequence = live_sequence
         self.channels = tuple(channels)
         self.holes = tuple(holes)
-        self.lead_off = tuple(lead_off)
+        self.lead_off = tuple(r if isinstance(r, LeadOffRun) else LeadOffRun(*r) for r in lead_off)
         self.rate_hz = rate_hz
         self.block = block
         self.hold = hold
         self.max_model_bytes = max_model_bytes
         self.models: dict[str, model_pb.Model] = {}
         self.active_sha256 = ""
+        self.log_id = log_id
+        self.clock = clock
+        self.speed = 1.0
+        self.quality = stream_pb.SamplingQuality(received_count=live_sequence)
+        self.recording = device_pb.Recording(state=stream_pb.RECORDING_STATE_RECORDING)
         self.requests: list[Any] = []
         self.address = ""
         self._listen = listen
@@ -145,7 +163,7 @@ class FakeDevice:
         """A session."""
         return stream_pb.Session(
             session_id=session_id,
-            log_id=LOG_ID,
+            log_id=self.log_id,
             rate_hz=self.rate_hz,
             start_monotonic_nanos=START_NANOS * session_id,
             channels=[
@@ -186,12 +204,17 @@ class FakeDevice:
         queue = self._failures[method]
         return queue.popleft() if queue else None
 
-    def wait_for_end(self, context: grpc.ServicerContext) -> bool:
-        """Wait until the device stops or the caller is gone; tell whether it was the device."""
+    def beats(self, context: grpc.ServicerContext) -> Iterator[None]:
+        """Yield once a second, until the device stops or the caller is gone."""
         ended = threading.Event()
         self._ended.add(ended)
-        if not context.add_callback(ended.set) or self._stopping.is_set():
+        if not context.add_callback(ended.set) or self.stopping:
             ended.set()
-        ended.wait()
+        while not ended.wait(1.0):
+            yield
         self._ended.discard(ended)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
         return self._stopping.is_set()

@@ -15,8 +15,7 @@ from holter.v1 import classification_service_pb2 as classification_pb
 from holter.v1 import device_service_pb2 as device_pb
 from holter.v1 import model_service_pb2 as model_pb
 from holter.v1 import sample_service_pb2 as sample_pb
-from holter.v1 import stream_pb2 as stream_pb
-from holter_host.testing._signal import LOG_ID, START_NANOS, UTC_OFFSET_NANOS
+from holter_host.testing._signal import START_NANOS, UTC_OFFSET_NANOS
 from holter_host.testing._status import Failure, abort
 from holter_host.testing._streams import (
     Content,
@@ -45,12 +44,14 @@ class Services:
         return device_pb.GetDeviceResponse(
             version="0.1.0",
             hostname="fake",
-            log_id=LOG_ID,
+            log_id=device.log_id,
             session=device.session(len(device.frames)),
             next_sequence=device.live_sequence,
-            source=device_pb.Source(kind="simulate", description="A fake signal", speed=1),
+            source=device_pb.Source(
+                kind="simulate", description="A fake signal", speed=device.speed
+            ),
             sampler_state=device_pb.SAMPLER_STATE_RUNNING,
-            quality=stream_pb.SamplingQuality(received_count=device.live_sequence),
+            quality=device.quality,
             monotonic_time_nanos=START_NANOS * 100,
             utc=device.utc(),
             classifier_state=running if active else device_pb.CLASSIFIER_STATE_NO_MODEL,
@@ -60,6 +61,17 @@ class Services:
                 max_model_bytes=device.max_model_bytes, max_window_frame_count=36_000
             ),
             uptime_nanos=61 * 10**9,
+            recording=device.recording,
+        )
+
+    def GetClock(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self._maybe_fail("GetClock", request, context)
+        device = self._device
+        return device_pb.GetClockResponse(
+            monotonic_time_nanos=device.clock(),
+            utc=device.utc(),
+            boot_id="boot",
+            speed=device.speed,
         )
 
     def StreamSamples(  # noqa: N802

@@ -11,7 +11,7 @@ from holter.v1 import classification_service_pb2 as classification_pb
 from holter.v1 import model_service_pb2 as model_pb
 from holter.v1 import sample_service_pb2 as sample_pb
 from holter.v1 import stream_pb2 as stream_pb
-from holter_host.testing._signal import LOG_ID, START_NANOS, fake_counts
+from holter_host.testing._signal import START_NANOS, fake_counts
 from holter_host.testing._status import Failure, abort
 
 if TYPE_CHECKING:
@@ -42,18 +42,29 @@ def stream(
             ),
         )
         yield from content(device, number, sequence, frames)
-        sequence = 0
+        # A place past the end of what is there stays where it is.
+        frames, sequence = max(frames, sequence), 0
     number = len(device.frames)
-    yield (
-        "heartbeat",
-        stream_pb.Heartbeat(session_id=number, next_sequence=frames, utc=device.utc()),
-    )
+    yield _heartbeat(device, number, frames)
     reason = stream_pb.STREAM_END_REASON_SOURCE_ENDED
     if device.hold:
-        if not device.wait_for_end(context):
+        for _ in device.beats(context):
+            yield _heartbeat(device, number, frames)
+        if not device.stopping:
             return
         reason = stream_pb.STREAM_END_REASON_STOPPING
     yield "end", stream_pb.StreamEnd(session_id=number, next_sequence=frames, reason=reason)
+
+
+def _heartbeat(device: FakeDevice, session_id: int, next_sequence: int) -> Event:
+    beat = stream_pb.Heartbeat(
+        session_id=session_id,
+        next_sequence=next_sequence,
+        utc=device.utc(),
+        quality=device.quality,
+        recording_state=device.recording.state,
+    )
+    return "heartbeat", beat
 
 
 def samples(device: FakeDevice, session_id: int, first: int, frames: int) -> Iterator[Event]:
@@ -121,8 +132,9 @@ def _place(
         return len(device.frames), device.live_sequence
     place = start.position
     missing = grpc.StatusCode.NOT_FOUND
-    if place.log_id not in ("", LOG_ID):
-        abort(context, Failure(missing, "Another log.", "LOG_NOT_FOUND", {"log_id": LOG_ID}))
+    if place.log_id not in ("", device.log_id):
+        facts = {"log_id": device.log_id, "wanted": place.log_id}
+        abort(context, Failure(missing, "Another log.", "LOG_NOT_FOUND", facts))
     if not 1 <= place.session_id <= len(device.frames):
         facts = {"session_id": str(place.session_id)}
         message = f"The log has no session {place.session_id}."
@@ -132,10 +144,17 @@ def _place(
 
 def _block(device: FakeDevice, session_id: int, first: int, count: int) -> sample_pb.SampleBlock:
     runs = []
-    for run_first, run_count in device.lead_off:
-        begin, end = max(first, run_first), min(first + count, run_first + run_count)
+    for run in device.lead_off:
+        begin, end = max(first, run.first_sequence), min(first + count, run.next_sequence)
         if begin < end:
-            runs.append(sample_pb.LeadOffRun(first_sequence=begin, frame_count=end - begin))
+            runs.append(
+                sample_pb.LeadOffRun(
+                    first_sequence=begin,
+                    frame_count=end - begin,
+                    channel_indexes=run.channel_indexes,
+                    reasons=[f"LEAD_OFF_REASON_{reason}" for reason in run.reasons],
+                )
+            )
     return sample_pb.SampleBlock(
         session_id=session_id,
         first_sequence=first,
