@@ -25,7 +25,7 @@ def test_a_quantile_is_at_or_just_above_the_true_one(values: list[int], fraction
     """It is never below the true quantile, and above it by 1/16 and 1 us at most."""
     rank = max(0, -int(-fraction * len(values) // 1) - 1)
     true = sorted(values)[rank]
-    told = _histogram(values).quantile_ns(fraction)
+    (told,) = _histogram(values).quantiles_ns(fraction)
     assert true <= told <= true * (1 + 1 / 16) + 1000
 
 
@@ -39,8 +39,17 @@ def test_histograms_add_up(first: list[int], second: list[int]) -> None:
         parts.merge(source.take())
     assert source.max_ns == 0
     assert parts.max_ns == whole.max_ns
-    for fraction in (0.1, 0.5, 0.9, 1.0):
-        assert parts.quantile_ns(fraction) == whole.quantile_ns(fraction)
+    fractions = (0.1, 0.5, 0.9, 1.0)
+    assert parts.quantiles_ns(*fractions) == whole.quantiles_ns(*fractions)
+
+
+@given(older=st.lists(TIMES), newer=st.lists(TIMES))
+def test_what_was_added_can_be_taken_away(older: list[int], newer: list[int]) -> None:
+    """Without the older ones it is as if they had never been there, once the maximum is told."""
+    both, part, rest = _histogram(older + newer), _histogram(older), _histogram(newer)
+    both.remove(part)
+    both.max_ns = rest.max_ns
+    assert both.quantiles_ns(0.5, 0.99, 0.999) == rest.quantiles_ns(0.5, 0.99, 0.999)
 
 
 def test_what_is_told_fits_an_atomic_write() -> None:
@@ -57,4 +66,4 @@ def test_what_is_told_fits_an_atomic_write() -> None:
 @pytest.mark.parametrize("fraction", [0.5, 1.0])
 def test_nothing_counted_is_zero(fraction: float) -> None:
     """A histogram of nothing says 0."""
-    assert Lateness().quantile_ns(fraction) == 0
+    assert Lateness().quantiles_ns(fraction) == (0,)

@@ -7,6 +7,9 @@ import errno
 import pytest
 
 from holter_device.children.sampler_frames import (
+    BUS,
+    BUS_ERROR,
+    BUS_HEADER,
     DATA,
     DATA_HEADER,
     END,
@@ -26,20 +29,27 @@ def _data(first: int, counts: bytes, late_count: int = 0) -> tuple[int, bytes]:
     return DATA, DATA_HEADER.pack(first, late_count) + counts
 
 
-def _missing(first: int, count: int, cause: GapCause, number: int = 0) -> tuple[int, bytes]:
-    return MISSING, MISSING_HEADER.pack(first, count, cause, number)
+def _missing(first: int, count: int, cause: GapCause) -> tuple[int, bytes]:
+    return MISSING, MISSING_HEADER.pack(first, count, cause)
+
+
+def _bus(sequence: int, retry_count: int, *errors: tuple[int, int]) -> tuple[int, bytes]:
+    counts = (BUS_ERROR.pack(*error) for error in errors)
+    return BUS, BUS_HEADER.pack(sequence, retry_count) + b"".join(counts)
 
 
 def test_frames_become_tiles_and_are_counted() -> None:
-    """Blocks, gaps and errors by errno are told in order, and add up in the quality."""
-    tiling = Tiling()
+    """Blocks and gaps are told in order; they, errors and retries add up in the quality."""
+    tiling = Tiling(360.0)
     lateness = Lateness()
     lateness.add(40_000)
     frames = [
         _data(0, b"abcdef", 2),
-        _missing(3, 4, GapCause.BUS_ERROR, errno.EREMOTEIO),
+        _bus(6, 5, (errno.EIO, 2), (errno.EREMOTEIO, 6)),
+        _missing(3, 4, GapCause.BUS_ERROR),
         (QUALITY, lateness.take()),
         _missing(7, 1, GapCause.LATE),
+        _bus(8, 1, (errno.EIO, 1)),
         _data(8, b"gh"),
         (END, b""),
     ]
@@ -49,17 +59,18 @@ def test_frames_become_tiles_and_are_counted() -> None:
         Gap(5, 7, 1, GapCause.LATE),
         Block(5, 8, 1, b"gh"),
     ]
-    quality = tiling.quality
+    quality = tiling.counter.quality
     assert (quality.received_count, quality.missing_count, quality.late_count) == (4, 5, 2)
-    assert (quality.bus_error_count, quality.lateness_max_ns) == (4, 40_000)
-    assert tiling.bus_errors == {errno.EREMOTEIO: 4}
+    assert (quality.retry_count, quality.lateness_max_ns) == (6, 40_000)
+    assert list(quality.bus_errors.items()) == [(errno.EREMOTEIO, 6), (errno.EIO, 3)]
+    assert tiling.last_errno == errno.EIO
     assert tiling.ended
 
 
 @pytest.mark.parametrize("cause", [GapCause.LATE, GapCause.SAMPLER_RESTARTED])
 def test_a_hole_before_a_tile_has_the_cause_that_was_given(cause: GapCause) -> None:
     """Frames that a process says nothing of are missing because of how it was started."""
-    tiling = Tiling()
+    tiling = Tiling(360.0)
     assert list(tiling.read([_data(10, b"x")], 1, 1, cause)) == [
         Gap(1, 0, 10, cause),
         Block(1, 10, 1, b"x"),
@@ -71,7 +82,7 @@ def test_a_hole_before_a_tile_has_the_cause_that_was_given(cause: GapCause) -> N
 )
 def test_what_does_not_come_next_is_refused_after_what_was_good(wrong: tuple[int, bytes]) -> None:
     """A frame twice, none at all or of no kind is an error; tiles before it are not lost."""
-    tiling = Tiling()
+    tiling = Tiling(360.0)
     taken: list[Tile] = []
     with pytest.raises(ProtocolError):
         taken.extend(tiling.read([_data(0, b"ab"), wrong], 1, 1, GapCause.LATE))

@@ -146,8 +146,8 @@ async def test_no_read_begins_before_its_tick(mitdb: Path) -> None:
 
 
 async def test_injected_errors_are_gaps_of_one_frame(lockstep: LockstepClockServer) -> None:
-    """Every tenth transaction fails with errno 121: each is one BUS_ERROR frame, and no more."""
-    config = Config(clock=lockstep.text)
+    """Every tenth read fails with errno 121 and is not retried: each is one BUS_ERROR frame."""
+    config = Config(clock=lockstep.text, retries=0)
     with virtual_i2c([level(1.0)], now_ns=lockstep.now_ns) as pi:
         async with _sampler(pi, config) as sampler:
             transactions = itertools.count(1)

@@ -40,18 +40,29 @@ class Lateness:
         self.max_ns = 0
         return data
 
-    def quantile_ns(self, fraction: float) -> int:
-        """The lateness that this fraction of the reads does not exceed, rounded up to its bucket.
+    def remove(self, older: Lateness) -> None:
+        """Take away what is among these; `max_ns` is left to who knows what remains."""
+        self._buckets -= older._buckets
 
-        0 where nothing was counted.
+    def quantiles_ns(self, *fractions: float) -> tuple[int, ...]:
+        """The lateness that each fraction of the reads does not exceed, rounded up to its bucket.
+
+        Args:
+            fractions: in ascending order.
+
+        Returns:
+            One for each, in ns; 0 where nothing was counted.
         """
-        wanted = fraction * self._buckets.total()
+        total = self._buckets.total()
+        if not total:
+            return (0,) * len(fractions)
+        found: list[int] = []
         seen = 0
         for bucket, count in sorted(self._buckets.items()):
             seen += count
-            if seen >= wanted:
-                return min(_upper_ns(bucket), self.max_ns)
-        return 0
+            while len(found) < len(fractions) and seen >= fractions[len(found)] * total:
+                found.append(min(_upper_ns(bucket), self.max_ns))
+        return tuple(found)
 
 
 def _bucket(lateness_ns: int) -> int:

@@ -165,7 +165,7 @@ class ProcessSampler:
     @property
     def quality(self) -> SessionQuality:
         """How well it keeps its grid; lateness is told by the child once a second."""
-        return self._tiling.quality.quality
+        return self._tiling.counter.quality
 
     @property
     def pid(self) -> int | None:
@@ -290,7 +290,7 @@ class ProcessSampler:
                 break
             self._failed(SourceError(f"the source is another one now: {source.description}"))
             self._source = was
-        self._tiling.quality.restart_count += 1
+        self._tiling.counter.restart_count += 1
         return backoff
 
     async def _end_child(self) -> None:

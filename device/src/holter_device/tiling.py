@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from .children.sampler_frames import (
+    BUS,
+    BUS_ERROR,
+    BUS_HEADER,
     DATA,
     DATA_HEADER,
     END,
@@ -14,8 +16,8 @@ from .children.sampler_frames import (
     QUALITY,
 )
 from .grid import GapCause
-from .lateness import Lateness
-from .samples import Block, Gap, SessionQuality
+from .quality import QualityCounter
+from .samples import Block, Gap
 
 
 class ProtocolError(Exception):
@@ -25,37 +27,21 @@ class ProtocolError(Exception):
 class Tiling:
     """The tiles of one session so far, from however many sampler processes.
 
+    Args:
+        rate_hz: the grid's rate.
+
     Attributes:
         next_sequence: the frame after the last tile.
         ended: whether the source is over.
-        restart_count: sampler processes after the first; counted by who starts them.
-        bus_errors: reads that failed, by errno.
+        counter: how well the grid was kept.
+        last_errno: why a read failed last; 0 where none did.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rate_hz: float) -> None:
         self.next_sequence = 0
         self.ended = False
-        self.restart_count = 0
-        self.bus_errors: Counter[int] = Counter()
-        self._lateness = Lateness()
-        self._received_count = 0
-        self._missing_count = 0
-        self._late_count = 0
-
-    @property
-    def quality(self) -> SessionQuality:
-        """How well the grid was kept; lateness is told by the process once a second."""
-        return SessionQuality(
-            received_count=self._received_count,
-            missing_count=self._missing_count,
-            late_count=self._late_count,
-            bus_errors=dict(self.bus_errors.most_common()),
-            sampler_restart_count=self.restart_count,
-            lateness_p50_ns=self._lateness.quantile_ns(0.5),
-            lateness_p99_ns=self._lateness.quantile_ns(0.99),
-            lateness_p999_ns=self._lateness.quantile_ns(0.999),
-            lateness_max_ns=self._lateness.max_ns,
-        )
+        self.counter = QualityCounter(rate_hz)
+        self.last_errno = 0
 
     def read(
         self,
@@ -77,7 +63,10 @@ class Tiling:
         """
         for kind, payload in frames:
             if kind == QUALITY:
-                self._lateness.merge(payload)
+                self.counter.lateness(payload)
+                continue
+            if kind == BUS:
+                self._count_bus(payload)
                 continue
             if kind == END:
                 self.ended = True
@@ -87,6 +76,12 @@ class Tiling:
                 yield self._take(Gap(session_id, self.next_sequence, missing, hole))
             yield self._take(tile)
 
+    def _count_bus(self, payload: bytes) -> None:
+        sequence, retry_count = BUS_HEADER.unpack_from(payload)
+        errors = dict(BUS_ERROR.iter_unpack(payload[BUS_HEADER.size :]))
+        self.counter.bus(sequence, retry_count, errors)
+        *_, self.last_errno = errors
+
     def _tile(self, kind: int, payload: bytes, session_id: int, frame_size: int) -> Block | Gap:
         if kind == DATA:
             first, late_count = DATA_HEADER.unpack_from(payload)
@@ -94,9 +89,7 @@ class Tiling:
             frame_count = len(counts) // frame_size
             return Block(session_id, first, frame_count, counts, late_count=late_count)
         if kind == MISSING:
-            first, frame_count, cause, errno = MISSING_HEADER.unpack(payload)
-            if cause == GapCause.BUS_ERROR:
-                self.bus_errors[errno] += frame_count
+            first, frame_count, cause = MISSING_HEADER.unpack(payload)
             return Gap(session_id, first, frame_count, GapCause(cause))
         raise ProtocolError(f"the sampler sent a frame of kind {kind}")
 
@@ -108,9 +101,5 @@ class Tiling:
                 f" {self.next_sequence} was next"
             )
         self.next_sequence = tile.next_sequence
-        if isinstance(tile, Block):
-            self._received_count += tile.frame_count
-            self._late_count += tile.late_count
-        else:
-            self._missing_count += tile.frame_count
+        self.counter.tile(tile)
         return tile

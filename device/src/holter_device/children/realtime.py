@@ -8,12 +8,14 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import resource
 import sys
 
 # Above ordinary work, below the kernel's interrupt threads (50).
 PRIORITY = 40
 
 _MCL_CURRENT = 1
+_MCL_FUTURE = 2
 
 
 def freeze_garbage() -> None:
@@ -37,9 +39,14 @@ def set_priority() -> bool:
 
 
 def lock_memory() -> bool:
-    """Keep the pages that exist now in memory. Says so where it may not."""
+    """Keep this process's pages in memory. Says so where it may not.
+
+    Those that exist now; those to come too only where nothing limits them: where there is a limit,
+    an allocation beyond it would fail.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(_MCL_CURRENT):
+    unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
+    if libc.mlockall(_MCL_CURRENT | (_MCL_FUTURE if unlimited else 0)):
         say(
             f"memory is not locked ({os.strerror(ctypes.get_errno())}), so reads may be late when"
             " memory is short; grant LimitMEMLOCK=infinity in the unit, or"

@@ -3,7 +3,8 @@
     python -m holter_device.children.sampler PARENT_PID SETTINGS
 
 SETTINGS is JSON: the values of adc.SETTINGS, and `clock` (see clock.make_clock). A read that would
-begin a period late or more is a missed frame: it is skipped and counted, never caught up with.
+begin a period late or more is a missed frame: it is skipped and counted, never caught up with. A
+read that fails is tried again as long as its tick is young: an answer then is a late frame, no gap.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ FLUSH_SECONDS = 0.025
 QUALITY_SECONDS = 1.0
 # A read that begins later than this part of a period is counted as late.
 LATE_FRACTION = 0.1
+# The part of a period within which a read that failed is tried again: the rest is for that read.
+RETRY_FRACTION = 0.5
 
 _STDIN, _STDOUT = 0, 1
 
@@ -54,11 +57,13 @@ def main() -> int:
 def _serve(settings: dict[str, Any], adc: Adc, info: AdcInfo, clock: Clock) -> None:
     simulated = bool(settings["simulate"] or settings["replay"])
     kind, _, _ = settings["clock"].partition(":")
-    if kind == "monotonic" and not simulated:
-        realtime.set_priority()
-        realtime.lock_memory()
+    punctual = kind == "monotonic" and not simulated
+    hello = dataclasses.asdict(info) | {
+        "real_time_priority": punctual and realtime.set_priority(),
+        "memory_locked": punctual and realtime.lock_memory(),
+    }
     realtime.freeze_garbage()
-    write_frame(_STDOUT, HELLO, json.dumps(dataclasses.asdict(info)).encode())
+    write_frame(_STDOUT, HELLO, json.dumps(hello).encode())
     frame = read_frame(_STDIN)
     if frame is None or frame[0] != START:
         return
@@ -75,14 +80,22 @@ def _serve(settings: dict[str, Any], adc: Adc, info: AdcInfo, clock: Clock) -> N
         frames = min(MAX_COUNTS // info.frame_size, _frames_a_flush(settings["clock"], grid))
         sample_blocks(adc, clock, grid, outbox, start["first_sequence"], frames)
     else:
-        sample(adc, clock, grid, outbox, start["first_sequence"])
+        sample(adc, clock, grid, outbox, start["first_sequence"], settings["retries"])
     outbox.end(END)
 
 
-def sample(adc: Adc, clock: Clock, grid: Grid, outbox: Outbox, sequence: int) -> None:
+def sample(adc: Adc, clock: Clock, grid: Grid, outbox: Outbox, sequence: int, retries: int) -> None:
     """Read one frame at each tick, from the first at or after `sequence` that is not yet past.
 
     Returns when the source is over.
+
+    Args:
+        adc: the source.
+        clock: its time.
+        grid: the ticks.
+        outbox: what takes the frames.
+        sequence: the first tick.
+        retries: times that a read which fails is tried again within its tick.
 
     Raises:
         ParentGoneError: nobody reads what is sampled any more.
@@ -92,25 +105,52 @@ def sample(adc: Adc, clock: Clock, grid: Grid, outbox: Outbox, sequence: int) ->
     quality_ticks = max(1, round(QUALITY_SECONDS * grid.rate_hz))
     begun_ns = _wait(clock, grid, sequence)
     sequence = _tick_at(grid, begun_ns, sequence)
+    told = sequence // quality_ticks
     while True:
-        late_by_ns = begun_ns - grid.time_ns(sequence)
-        lateness.add(late_by_ns)
-        try:
-            counts = adc.read(sequence)
-        except BusReadError as error:
-            outbox.missing(sequence, 1, GapCause.BUS_ERROR, error.errno or 0)
-        else:
-            if not counts:
-                return
+        counts, begun_ns = _read(adc, clock, grid, outbox, sequence, retries, begun_ns)
+        if counts is None:
+            outbox.missing(sequence, 1, GapCause.BUS_ERROR)
+        elif counts:
+            late_by_ns = begun_ns - grid.time_ns(sequence)
+            lateness.add(late_by_ns)
             outbox.frame(sequence, counts, late=late_by_ns > late_ns)
+        else:
+            outbox.quality(lateness)
+            return
         sequence += 1
-        if sequence % quality_ticks == 0:
+        if sequence // quality_ticks > told:
+            told = sequence // quality_ticks
             outbox.quality(lateness)
         begun_ns = _wait(clock, grid, sequence)
         tick = _tick_at(grid, begun_ns, sequence)
         if tick > sequence:
             outbox.missing(sequence, tick - sequence, GapCause.LATE)
             sequence = tick
+
+
+def _read(
+    adc: Adc,
+    clock: Clock,
+    grid: Grid,
+    outbox: Outbox,
+    sequence: int,
+    retries: int,
+    begun_ns: int,
+) -> tuple[bytes | None, int]:
+    """Read one frame, again where the read fails. Returns it and when the read of it began.
+
+    None where no read was answered. `begun_ns` is when the first one begins.
+    """
+    for left in range(retries, -1, -1):
+        try:
+            return adc.read(sequence), begun_ns
+        except BusReadError as error:
+            outbox.bus_error(sequence, error.errno or 0)
+        begun_ns = clock.monotonic_ns()
+        if not left or begun_ns - grid.time_ns(sequence) >= grid.period_ns * RETRY_FRACTION:
+            break
+        outbox.retry()
+    return None, begun_ns
 
 
 def sample_blocks(

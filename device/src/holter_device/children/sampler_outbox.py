@@ -10,11 +10,22 @@ import contextlib
 import fcntl
 import os
 import select
+from collections import Counter
 
 from ..grid import GapCause
 from ..lateness import Lateness
 from . import FRAME
-from .sampler_frames import DATA, DATA_HEADER, MAX_COUNTS, MISSING, MISSING_HEADER, QUALITY
+from .sampler_frames import (
+    BUS,
+    BUS_ERROR,
+    BUS_HEADER,
+    DATA,
+    DATA_HEADER,
+    MAX_COUNTS,
+    MISSING,
+    MISSING_HEADER,
+    QUALITY,
+)
 
 PIPE_BYTES = 2**20
 
@@ -47,8 +58,11 @@ class Outbox:
         self._first = 0
         self._late_count = 0
         self._counts = bytearray()
-        self._missing: tuple[int, int, int, int] | None = None
+        self._missing: tuple[int, int, int] | None = None
         self._overrun: tuple[int, int] | None = None
+        self._failed_sequence = 0
+        self._retry_count = 0
+        self._bus_errors: Counter[int] = Counter()
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         with contextlib.suppress(OSError):  # more than /proc/sys/fs/pipe-max-size
@@ -71,19 +85,32 @@ class Outbox:
         self._first, self._counts = sequence, bytearray(counts)
         self.flush()
 
-    def missing(self, sequence: int, frame_count: int, cause: GapCause, errno: int = 0) -> None:
+    def missing(self, sequence: int, frame_count: int, cause: GapCause) -> None:
         """Gather frames that could not be read."""
         self._write_data()
         last = self._missing
-        if last and last[2:] == (cause, errno):
-            self._missing = (last[0], last[1] + frame_count, cause, errno)
+        if last and last[2] == cause:
+            self._missing = (last[0], last[1] + frame_count, cause)
         else:
             self._write_missing()
-            self._missing = (sequence, frame_count, cause, errno)
+            self._missing = (sequence, frame_count, cause)
         self._tick()
 
+    def bus_error(self, sequence: int, errno: int) -> None:
+        """Count a read that failed. It is told before its frame, as `retry` is."""
+        self._failed_sequence = sequence
+        self._bus_errors[errno] += 1
+
+    def retry(self) -> None:
+        """Count a read that is tried again."""
+        self._retry_count += 1
+
     def quality(self, lateness: Lateness) -> None:
-        """Write and empty a histogram; where the pipe is full it goes on counting instead."""
+        """Write and empty a histogram; where the pipe is full it goes on counting instead.
+
+        What was gathered goes before it, so that it is told of the frames that were told.
+        """
+        self.flush()
         data = lateness.take()
         if not self._write(QUALITY, data):
             lateness.merge(data)
@@ -95,6 +122,7 @@ class Outbox:
             ParentGoneError: nobody reads it any more.
         """
         self._ticks = 0
+        self._write_bus()
         self._write_data()
         self._write_missing()
         if self._poll.poll(0):
@@ -127,8 +155,19 @@ class Outbox:
         missing, self._missing = self._missing, None
         self._write_or_count(MISSING, MISSING_HEADER.pack(*missing), *missing[:2])
 
+    def _write_bus(self) -> None:
+        """Write the counts of the bus; where the pipe is full they go on counting instead."""
+        if not self._bus_errors:  # nothing is retried that did not fail
+            return
+        header = BUS_HEADER.pack(self._failed_sequence, self._retry_count)
+        errors = b"".join(BUS_ERROR.pack(*item) for item in self._bus_errors.items())
+        if self._write(BUS, header + errors):
+            self._bus_errors.clear()
+            self._retry_count = 0
+
     def _write_or_count(self, kind: int, payload: bytes, first: int, frame_count: int) -> None:
         """Write frames of the grid; where the pipe is full, count them as overrun."""
+        self._write_bus()
         if self._write_overrun() and self._write(kind, payload):
             return
         start, count = self._overrun or (first, 0)
@@ -136,7 +175,7 @@ class Outbox:
 
     def _write_overrun(self) -> bool:
         if self._overrun is not None:
-            header = MISSING_HEADER.pack(*self._overrun, GapCause.OVERRUN, 0)
+            header = MISSING_HEADER.pack(*self._overrun, GapCause.OVERRUN)
             if not self._write(MISSING, header):
                 return False
             self._overrun = None
