@@ -30,12 +30,13 @@ async def _until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _read_until(device: Device, ledger: Ledger, sequence: int) -> None:
-    """Go on reading where the ledger ends, until the newest session has come to `sequence`."""
+async def _read_until(run: Run, ledger: Ledger, sequence: int) -> None:
+    """Go on reading where the ledger ends, until the run's session has come to `sequence`."""
     start = ledger.position if ledger.parts else "earliest"
-    async for event in device.samples(start):
+    async for event in run.device.samples(start):
         ledger.add(event)
-        if ledger.newest.next_sequence >= sequence:
+        part = ledger.parts.get(run.session.session_id)
+        if part is not None and part.next_sequence >= sequence:
             break
 
 
@@ -96,7 +97,7 @@ async def test_a_killed_sampler_is_one_exact_gap(tmp_path: Path, mitdb: Path) ->
                 asked += 1
                 await _asked(run, asked)
             run.clock.release()
-            await _read_until(run.device, ledger, 20 * RATE_HZ)
+            await _read_until(run, ledger, 20 * RATE_HZ)
             quality = (await run.device.status()).quality
         part = ledger.parts[1]
         run.assert_played(part)
@@ -121,3 +122,66 @@ async def _kill_sampler(run: Run) -> None:
     before = run.daemon.children()["sampler"]
     os.kill(before, signal.SIGKILL)
     await _until(lambda: run.daemon.children().get("sampler", before) != before)
+
+
+async def test_a_killed_server_loses_what_it_had_not_written(tmp_path: Path, mitdb: Path) -> None:
+    """With nothing written a reader that had it all keeps it, and goes on with the next session.
+
+    The hole in between is told to the nanosecond, as both sessions share a boot.
+    """
+    ledger = Ledger()
+    with PlayingPi.with_record(tmp_path, mitdb / "208", 70) as pi:
+        async with pi.run("--commit-interval", "3600") as first:
+            first.clock.release(1800)
+            await _read_until(first, ledger, 1800)
+            status = await first.device.status()
+            assert status.recording.durable_sequence == 0
+            await first.daemon.stop(signal.SIGKILL)
+        async with pi.run("--commit-interval", "3600") as second:
+            second.clock.release(1800)
+            await _read_until(second, ledger, 900)
+        first.assert_played(ledger.parts[1])
+        second.assert_played(ledger.parts[2])
+    assert ledger.parts[1].next_sequence == 1800
+    started = ledger.parts[2].started
+    assert (started.previous_session_id, started.previous_next_sequence) == (1, 0)
+    hole = second.session.start_monotonic_nanos - first.session.start_monotonic_nanos
+    assert (started.hole_nanos, started.hole_uncertainty_nanos) == (hole, 0)
+    assert ledger.parts[1].gaps == ledger.parts[2].gaps == []
+
+
+async def test_a_killed_server_keeps_what_it_called_durable(tmp_path: Path, mitdb: Path) -> None:
+    """What GetDevice calls durable is there after kill -9, whenever that comes.
+
+    What is lost is younger: at most what came after. Who was there live and who comes later have
+    the same bytes, those that the chip converted.
+    """
+    live, runs = Ledger(), []
+    with PlayingPi.with_record(tmp_path, mitdb / "208", 5 * 60) as pi:
+        for younger in (0, 9, 360, 1000):
+            async with pi.run("--commit-interval", "0.2") as run:
+                run.clock.release(1800)
+                durable = await _durable(run.device, 1800)
+                run.clock.release(younger)
+                await _read_until(run, live, 1800 + younger // FLUSH * FLUSH)
+                await run.daemon.stop(signal.SIGKILL)
+                runs.append((run, durable, 1800 + younger))
+        async with pi.run() as last:
+            last.clock.release(360)
+            later = Ledger()
+            await _read_until(last, later, 360)
+            await _read_until(last, live, 360)
+        for number, (run, durable, sampled) in enumerate(runs, 1):
+            kept = later.parts[number + 1].started.previous_next_sequence
+            assert durable <= kept <= sampled
+            assert later.parts[number].next_sequence == kept <= live.parts[number].next_sequence
+            run.assert_played(live.parts[number])
+            assert live.parts[number].bytes(0, kept) == later.parts[number].bytes(0, kept)
+    assert all(part.gaps == [] for part in [*live.parts.values(), *later.parts.values()])
+
+
+async def _durable(device: Device, sequence: int) -> int:
+    """Wait until the frames below `sequence` survive a power cut."""
+    while (found := (await device.status()).recording.durable_sequence) < sequence:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    return found
