@@ -36,7 +36,7 @@ async def test_a_signal_ends_streams_and_the_command(tmp_path: Path, number: int
         holter_host.connect(daemon.address) as device,
     ):
         next_sequence, stopped = 0, None
-        stream = device.samples("earliest")
+        stream = device.samples("earliest", reconnect=0)
         async for event in stream:
             if isinstance(event, holter_host.SampleBlock | holter_host.Gap):
                 assert event.first_sequence == next_sequence
@@ -57,7 +57,7 @@ async def test_a_signal_to_all_its_processes_stops_cleanly(tmp_path: Path) -> No
         holterd(tmp_path, "--simulate", "sinus") as daemon,
         holter_host.connect(daemon.address) as device,
     ):
-        stream = device.samples("earliest")
+        stream = device.samples("earliest", reconnect=0)
         stopped = None
         async for _ in stream:
             stopped = stopped or asyncio.create_task(daemon.stop_group())

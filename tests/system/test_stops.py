@@ -190,7 +190,7 @@ async def test_a_clean_stop_loses_no_window(tmp_path: Path) -> None:
         deployed = await device.deploy(averaging_model())
         found: list[Classification] = []
         stopping = None
-        async for event in device.classifications("live"):
+        async for event in device.classifications("live", reconnect=0):
             if isinstance(event, Classification):
                 found.append(event)
                 stopping = stopping or asyncio.create_task(daemon.stop())
