@@ -175,9 +175,8 @@ class TestOptionsFile:
 REFUSED: dict[str, tuple[type[HolterError], dict[str, Any], str]] = {
     "no_builtin": (ConversionError, {}, "uses MatrixInverse, which no light runtime has"),
     "nan": (ConversionError, {}, "The SavedModel gives scores that are not numbers"),
-    "stateful": (ConversionError, {}, "other scores when it is given the same window again"),
+    "stateful": (ConversionError, {}, "keeps state from window to window"),
     "random": (ConversionError, {}, "other scores when it is given the same window again"),
-    "lookup_table": (ConversionError, {"normalize": "zscore"}, "cannot convert"),
     "py_function": (BadInputError, {}, "calls Python code"),
     "no_signature": (BadInputError, {}, "The SavedModel has no signature; export it"),
     "two_signatures": (BadInputError, {}, "choose one of early, late with --signature"),

@@ -17,7 +17,7 @@ _RESAVE: Final = "export the model again and copy the whole directory."
 # (type's name or "", words in the text, the sentence after the path); the first that fits counts.
 _LOADING: Final = (
     ("", "SavedModel file does not exist", "is not a SavedModel: it holds no saved_model.pb."),
-    ("", "Cannot parse file", f"has a saved_model.pb that is damaged; {_RESAVE}"),
+    ("", "Cannot parse", f"has a saved_model.pb that is damaged; {_RESAVE}"),
     ("", "there are 0 MetaGraphs", f"has a saved_model.pb that is empty or damaged; {_RESAVE}"),
     ("", "TensorSliceReader", f"lacks its weights in variables/; {_RESAVE}"),
     ("", "Read less bytes", f"has weights in variables/ that are cut short; {_RESAVE}"),

@@ -1,11 +1,12 @@
 """What `normalize` means, in NumPy: the definition that the converted graph is held against.
 
-    zscore   (x - mean) / max(s, 1e-6), s the population standard deviation
-    minmax   (x - min) / max(max - min, 1e-30), which maps to [0, 1]; a flat window becomes 0
-    none     x
+    zscore       (x - mean) / max(s, 1e-6), s the population standard deviation
+    minmax       (x - min) / max(max - min, 1e-30), which maps to [0, 1]; a flat window becomes 0
+    affine:a,b   x * a + b, in float32, rounded after each of the two
+    none         x
 
-both for each window and channel by itself. Both are unchanged when a constant is added to x, and
-the first value is subtracted before all else: a flat window then is exactly 0 in any precision,
+for each window and channel by itself. The first two do not change when a constant is added to x,
+and the first value is subtracted before all else: a flat window then is exactly 0 in any precision,
 where float32 would have divided the rounding error of its mean by 1e-6.
 """
 
@@ -16,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from holter_host.conversion.options import Normalize
+from holter_host.conversion.options import Normalize, affine_factors
 
 MIN_DEVIATION: Final = 1e-6
 MIN_RANGE: Final = 1e-30
@@ -27,6 +28,10 @@ def normalized(windows: npt.NDArray[np.float32], kind: Normalize) -> npt.NDArray
     """Normalise windows of shape (…, window, channel_count), in any unit; float32, same shape."""
     if kind == "none":
         return windows
+    factors = affine_factors(kind)
+    if factors is not None:
+        scale, offset = np.array(factors, np.float32)
+        return np.asarray(windows * scale + offset, np.float32)
     x = windows.astype(np.float64)
     x -= x[..., :1, :]
     if kind == "zscore":

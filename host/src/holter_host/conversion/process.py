@@ -105,7 +105,7 @@ class Converter:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 encoding="utf-8",
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"},
             )
         return self._process
 

@@ -128,25 +128,6 @@ def resolve_spec(
         raise BadInputError(f"{error}.") from error
 
 
-def as_scores(output: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The scores of one window, float32 of shape (label_count,), from the model's output.
-
-    Raises:
-        BadInputError: the output is not one row of numbers.
-    """
-    if output.dtype.kind != "f":
-        raise BadInputError(
-            f"The model's output is {output.dtype}, not floating-point scores; choose an output "
-            "of scores with --output."
-        )
-    if output.ndim == 0 or output.size != output.shape[-1] or not output.size:
-        raise BadInputError(
-            f"The model's output has shape {list(output.shape)}, not one score for each label; "
-            "choose another with --output or export the model with one row of scores."
-        )
-    return output.astype(np.float32).reshape(-1)
-
-
 def choose(
     what: str, names: Collection[str], wanted: str | None, owner: str, default: str = ""
 ) -> str:

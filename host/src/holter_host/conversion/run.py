@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from holter_host.conversion.options import ConversionOptions, find_options
 from holter_host.conversion.process import Converter, Progress
 from holter_host.errors import BadInputError
 
-_KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
+_HDF5_SUFFIXES = (".h5", ".hdf5")
 _SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 
 
@@ -31,7 +32,7 @@ def convert(
     that disagrees, has other ops, or has lost its weights is refused.
 
     Args:
-        saved_model: the SavedModel's directory.
+        saved_model: the SavedModel's directory, or a .keras file of Keras 3.
         output: the model file to make or replace; untouched where the conversion fails.
         options: what the user says; what is left out is taken from model.toml in the SavedModel or
             beside it, then from the model itself.
@@ -128,14 +129,9 @@ def default_name(model: Path) -> str:
 
 def _check_saved_model(path: Path) -> None:
     """Refuse what can be seen not to be a SavedModel before TensorFlow is started for it."""
-    if path.suffix.lower() in _KERAS_SUFFIXES and path.is_file():
-        raise BadInputError(
-            f"{path} is a Keras file, not a SavedModel; load it with keras.models.load_model and "
-            "write a SavedModel with model.export(DIRECTORY)."
-        )
     if path.is_file():
-        hint = "use: holter bundle" if path.suffix == ".tflite" else "give its directory"
-        raise BadInputError(f"{path} is a file, not a SavedModel directory; {hint}.")
+        _check_file(path)
+        return
     if not path.is_dir():
         raise BadInputError(f"{path} does not exist; give the directory of a SavedModel.")
     if any((path / name).is_file() for name in _SAVED_MODEL_FILES):
@@ -146,6 +142,23 @@ def _check_saved_model(path: Path) -> None:
             "checkpoint, and write a SavedModel with model.export(DIRECTORY)."
         )
     raise BadInputError(f"{path} is not a SavedModel: it holds no saved_model.pb.")
+
+
+def _check_file(path: Path) -> None:
+    suffix = path.suffix.lower()
+    if suffix == ".keras":
+        if not zipfile.is_zipfile(path):
+            raise BadInputError(
+                f"{path} is not a .keras file, or is damaged; save the model again."
+            )
+        return
+    if suffix in _HDF5_SUFFIXES:
+        raise BadInputError(
+            f"{path} is a Keras file in HDF5, not a SavedModel; load it with "
+            "keras.models.load_model and write a SavedModel with model.export(DIRECTORY)."
+        )
+    hint = "use: holter bundle" if suffix == ".tflite" else "give its directory"
+    raise BadInputError(f"{path} is a file, not a SavedModel directory; {hint}.")
 
 
 def _check_output(path: Path) -> None:

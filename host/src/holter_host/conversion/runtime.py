@@ -13,7 +13,8 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
 from holter_host.conversion.options import DEFAULT_SIGNATURE, ConversionOptions
-from holter_host.conversion.resolve import Ends, InputPlan, Shape, as_scores, choose, one_input
+from holter_host.conversion.resolve import Ends, InputPlan, Shape, choose, one_input
+from holter_host.conversion.values import as_scores
 from holter_host.errors import BadInputError, ConversionError
 
 _OWNER: Final = "The .tflite"

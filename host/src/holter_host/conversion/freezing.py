@@ -1,0 +1,161 @@
+"""Freezes a traced SavedModel: every weight a constant, every shape of the window's batch fixed.
+
+Imports TensorFlow, so only the conversion child imports this module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+import tensorflow as tf
+from tensorflow.python.framework import convert_to_constants
+
+from holter_host.errors import ConversionError
+
+# Which input of each op is the shape of a list's elements.
+_ELEMENT_SHAPE: Final = {
+    "EmptyTensorList": 0,
+    "TensorListFromTensor": 1,
+    "TensorListReserve": 0,
+    "TensorListStack": 1,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Frozen:
+    """A GraphDef without variables, its calls inlined, its loops kept.
+
+    Attributes:
+        graph: the GraphDef.
+        input: name of the tensor that takes a window.
+        output: name of the tensor that gives the scores.
+    """
+
+    graph: Any
+    input: str
+    output: str
+
+    def function(self) -> Any:
+        """A function of the input, pruned to what the output needs."""
+        return imported(self.graph, self.input, self.output)
+
+
+def frozen(traced: Any) -> Frozen:
+    """Freeze a concrete function of one input and one output, batch 1.
+
+    Raises:
+        ConversionError: it keeps state from call to call.
+        Exception: TensorFlow's own, where something in it cannot be frozen.
+    """
+    if _assigns(traced.graph.as_graph_def()):
+        traced = _without_assignments(traced)
+    # The control flow is kept, for TensorFlow Lite has WHILE and not Enter, Merge and Exit. All
+    # calls are inlined: the signature of a TensorFlow 1 SavedModel else stays a function, in which
+    # the list shapes could not be set.
+    constant = convert_to_constants.convert_variables_to_constants_v2(
+        traced, lower_control_flow=False, aggressive_inlining=True
+    )
+    graph = constant.graph.as_graph_def()
+    _set_list_shapes(graph)
+    return Frozen(graph, constant.inputs[0].name, constant.outputs[0].name)
+
+
+def imported(graph: Any, input_name: str, output_name: str) -> Any:
+    """A function of one tensor of a GraphDef that gives another, pruned to what that needs."""
+    return _imported(graph, input_name, output_name, variables=(), captures=())
+
+
+def _imported(graph: Any, input_name: str, output_name: str, variables: Any, captures: Any) -> Any:
+    def body() -> None:
+        here = tf.compat.v1.get_default_graph()
+        for variable in variables:
+            here.watch_variable(variable)
+        outer = {inner.name: here.capture(value) for value, inner in captures}
+        tf.graph_util.import_graph_def(graph, name="", input_map=outer)
+
+    wrapped = tf.compat.v1.wrap_function(body, [])
+    tensor = wrapped.graph.get_tensor_by_name
+    return wrapped.prune(tensor(input_name), tensor(output_name))
+
+
+def _assigns(graph: Any) -> bool:
+    nodes = [*graph.node, *(node for call in graph.library.function for node in call.node_def)]
+    return any(_is_assignment(node) for node in nodes)
+
+
+def _is_assignment(node: Any) -> bool:
+    return bool(node.op.startswith("Assign"))
+
+
+def _without_assignments(traced: Any) -> Any:
+    """The same function without what it assigns: Keras 3 counts the seed of a layer's dropout.
+
+    Raises:
+        ConversionError: the scores depend on what is assigned.
+    """
+    graph = convert_to_constants._run_inline_graph_optimization(traced, False, True)
+    nodes = {node.name: node for node in graph.node}
+    assigned = {_variable(nodes, node.input[0]) for node in nodes.values() if _is_assignment(node)}
+    needed = _needed(nodes, traced.outputs[0].name)
+    if any(_variable(nodes, n.input[0]) in assigned for n in needed if n.op == "ReadVariableOp"):
+        raise ConversionError(
+            "The model keeps state from window to window, and a device gives each window a fresh "
+            "start; export it without."
+        )
+    del graph.node[:]
+    for node in nodes.values():
+        if not _is_assignment(node):
+            graph.node.add().CopyFrom(node)
+            data = [name for name in node.input if not name.startswith("^")]
+            del graph.node[-1].input[:]
+            graph.node[-1].input.extend(data)
+    return _imported(
+        graph,
+        traced.inputs[0].name,
+        traced.outputs[0].name,
+        variables=traced.graph.variables,
+        captures=traced.graph.captures,
+    )
+
+
+def _variable(nodes: dict[str, Any], name: str) -> str:
+    """The node that a handle comes from."""
+    node = nodes[name.split(":")[0]]
+    return _variable(nodes, node.input[0]) if node.op == "Identity" else str(node.name)
+
+
+def _needed(nodes: dict[str, Any], output_name: str) -> list[Any]:
+    """The nodes that a tensor's value depends on, by data alone."""
+    waiting, found = [output_name.split(":")[0]], dict[str, Any]()
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = nodes[name]
+            inputs = (text for text in nodes[name].input if not text.startswith("^"))
+            waiting += [text.split(":")[0] for text in inputs]
+    return list(found.values())
+
+
+def _set_list_shapes(graph: Any) -> None:
+    """Put batch 1 into each constant element shape [-1, n, …] of the main graph's TensorLists.
+
+    The constant is copied for each op, for it may also serve as something else.
+    """
+    nodes = {node.name: node for node in graph.node}
+    for node in list(nodes.values()):
+        index = _ELEMENT_SHAPE.get(node.op)
+        if index is None:
+            continue
+        constant = nodes.get(node.input[index].split(":")[0])
+        if constant is None or constant.op != "Const":
+            continue
+        shape = tf.make_ndarray(constant.attr["value"].tensor).copy()
+        if shape.ndim != 1 or not shape.size or shape[0] != -1:
+            continue
+        shape[0] = 1
+        fixed = graph.node.add()
+        fixed.CopyFrom(constant)
+        fixed.name = f"{node.name}/batch_1_shape_{index}"
+        fixed.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(shape))
+        node.input[index] = fixed.name
