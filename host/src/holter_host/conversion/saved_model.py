@@ -190,7 +190,13 @@ def _tags(path: Path) -> tuple[str, ...]:
 
 def _typed(value: Any, dtype: Any) -> Any:
     """A float32 tensor as the signature takes it; whole numbers are rounded and kept in range."""
-    return tf.saturate_cast(tf.round(value), dtype) if dtype.is_integer else tf.cast(value, dtype)
+    if dtype.is_integer:
+        most = np.float32(dtype.max)
+        if int(most) > dtype.max:  # 2**31 - 1 is no float32, and a larger one would overflow
+            most = np.nextafter(most, np.float32(0))
+        # tf.saturate_cast would do it, by an op that TensorFlow Lite lacks.
+        value = tf.minimum(tf.maximum(tf.round(value), float(dtype.min)), most)
+    return tf.cast(value, dtype)
 
 
 def _normalized(value: Any, plan: InputPlan, kind: Normalize) -> Any:
