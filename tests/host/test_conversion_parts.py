@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from holter_host.conversion import ConversionOptions, Converter, find_options
+from holter_host.conversion.fidelity import Fidelity
 from holter_host.conversion.golden import golden_windows
 from holter_host.conversion.normalize import normalized
-from holter_host.conversion.report import Fidelity
 from holter_host.conversion.resolve import Ends, plan_input, resolve_spec
 from holter_host.conversion.run import default_name
 from holter_host.errors import BadInputError, ConversionError
@@ -250,7 +250,7 @@ class TestFidelity:
         assert fidelity.mean_abs_difference == pytest.approx(0.15)
         assert fidelity.label_flips == 1
         with pytest.raises(ConversionError, match=r"differ by up to 0\.3 .*1 labels change"):
-            fidelity.check()
+            fidelity.check_difference(1e-4, "none")
 
     def test_nan_is_never_faithful(self) -> None:
         """A .tflite that gives NaN is refused, though no comparison with NaN is over a limit."""

@@ -50,13 +50,20 @@ class Audit:
     min_runtime_version: str
     uninitialised: tuple[str, ...]
 
-    def check(self) -> None:
+    def check(self, select_tf_ops: bool = False) -> None:
         """Refuse what no light runtime could run.
+
+        Args:
+            select_tf_ops: whether ops that TensorFlow itself has (Flex) are let through.
 
         Raises:
             ConversionError: it has custom or Flex ops, or variables without a value.
         """
-        custom = [op.name for op in self.ops if op.is_custom]
+        custom = [
+            op.name
+            for op in self.ops
+            if op.is_custom and not (select_tf_ops and op.name.startswith("Flex"))
+        ]
         if custom:
             raise ConversionError(
                 f"The model uses {', '.join(custom)}, which no light runtime has; build it without."

@@ -4,7 +4,8 @@ Reads one JSON request a line from stdin, does it, and answers with JSON lines o
 when it started (file descriptor 1 then goes to stderr, so that no library can write between them):
 
     {"progress": SENTENCE}                            any number of times, then one of
-    {"done": true}                                    the model file is written
+    {"done": true, "here": {…}}                       the model file is written; `here` has what
+                                                      was seen of this machine and is not in it
     {"error": {"kind": "bad_input" | "conversion", "message": SENTENCE}}
 
 A request has `do` ("convert" or "bundle") and the fields of `pipeline.Job`: `model`,
@@ -53,7 +54,7 @@ def _answer(request: dict[str, Any], answers: TextIO) -> None:
         text = str(error) if isinstance(error, HolterError) else f"The conversion failed: {error!r}"
         say(error={"kind": kind, "message": text})
     else:
-        say(done=True)
+        say(done=True, here=job.here)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,29 @@ import numpy.typing as npt
 
 from holter_host.bundle import Golden, tflite_part, write_bundle
 from holter_host.conversion import failures
+from holter_host.conversion.evaluation import (
+    JudgedSet,
+    judged_sets,
+    representative_set,
+    window_milliseconds,
+)
+from holter_host.conversion.fidelity import Fidelity, default_tolerance, difference_limit
 from holter_host.conversion.golden import golden_windows
 from holter_host.conversion.options import (
     DEFAULT_RATE_HZ,
     DEFAULT_UNIT,
+    OPTIONS_NAME,
     ConversionOptions,
-    Normalize,
+    Quantize,
 )
-from holter_host.conversion.report import REPORT_VERSION, Fidelity, installed_versions
-from holter_host.conversion.resolve import InputPlan, plan_input, resolve_spec
+from holter_host.conversion.report import REPORT_VERSION, installed_versions
+from holter_host.conversion.resolve import (
+    FLOAT_TOLERANCE,
+    Ends,
+    InputPlan,
+    plan_input,
+    resolve_spec,
+)
 from holter_host.errors import BadInputError, ConversionError, HolterError
 
 if TYPE_CHECKING:
@@ -29,6 +43,9 @@ if TYPE_CHECKING:
     from holter_host.conversion.lowering import Route
     from holter_host.conversion.runtime import TfliteModel
     from holter_host.conversion.saved_model import Source
+    from holter_host.conversion.window_sets import WindowSet
+
+Array = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +58,7 @@ class Job:
         options: what the user said.
         output: the model file to write.
         tell: is given a short sentence when a new stage begins.
+        here: is filled with what is true of this machine only, and so not stored.
     """
 
     model: Path
@@ -48,8 +66,21 @@ class Job:
     options: ConversionOptions
     output: Path
     tell: Callable[[str], None]
+    here: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def windows(self, plan: InputPlan) -> npt.NDArray[np.float32]:
+    @property
+    def kind(self) -> Quantize:
+        """How the model is to be quantised."""
+        return self.options.quantize or "none"
+
+    def source_bytes(self) -> int:
+        """Size of what is converted; model.toml is not part of it."""
+        if self.model.is_file():
+            return self.model.stat().st_size
+        files = (path for path in self.model.rglob("*") if path.name != OPTIONS_NAME)
+        return sum(path.stat().st_size for path in files if path.is_file())
+
+    def windows(self, plan: InputPlan) -> Array:
         """The golden windows for this model."""
         unit = self.options.unit or DEFAULT_UNIT
         rate_hz = self.options.rate_hz or DEFAULT_RATE_HZ
@@ -60,26 +91,29 @@ def convert(job: Job) -> None:
     """Convert a SavedModel; the first route whose result agrees with it counts.
 
     Raises:
-        BadInputError: the SavedModel cannot be loaded or fed, or the options do not fit it.
+        BadInputError: the SavedModel cannot be loaded or fed, or the options, or the recordings
+            that they name, do not fit it.
         ConversionError: no route gives a model that a light runtime runs faithfully.
     """
     job.tell("Loading TensorFlow")
     source = _load(job)
     plan = plan_input(source.input_shape, job.options)
-    normalize = job.options.normalize or "none"
-    golden = _reference(job, source, plan, normalize)
+    reference = _Reference.of(job, source, plan)
+    representative = None
+    if job.kind == "int8":
+        representative = representative_set(job.options, plan, job.tell)
+    facts = {**source.facts(), "quantization": _quantization(job.kind, representative)}
     refused: HolterError | None = None
     failed: HolterError | None = None
-    for route, lower in _routes(source, plan, normalize):
+    for route, lower in _routes(job, source, plan, representative):
         try:
             job.tell("Converting")
             tflite = lower()
-            job.tell(f"Comparing {len(golden.windows)} golden windows with the SavedModel")
-            names = ConversionOptions(output=source.ends.output)
-            checked = _Checked.load(tflite, "The converted model", names)
-            fidelity = Fidelity.measure(golden.scores, checked.model.scores(golden.windows, plan))
-            fidelity.check()
-            _save(job, checked, plan, golden, {"route": route, **source.facts()}, fidelity)
+            made = {"route": route, **facts}
+            if route == "select_tf_ops":
+                _save_unproven(job, tflite, source, plan, reference.golden, made)
+            else:
+                _prove(job, tflite, source, plan, reference, made)
         except HolterError as error:
             traceback.print_exc()
             refused = refused or error
@@ -98,6 +132,11 @@ def bundle(job: Job) -> None:
         BadInputError: it is not a .tflite, cannot be fed, or the options do not fit it.
         ConversionError: LiteRT cannot run it.
     """
+    if job.options.quantize not in (None, "none"):
+        raise BadInputError(
+            f"quantize is {job.options.quantize!r}, which cannot be done to a .tflite; convert the "
+            "SavedModel with: holter convert."
+        )
     if job.options.normalize not in (None, "none"):
         raise BadInputError(
             f"normalize is {job.options.normalize!r}, which cannot be added to a .tflite; convert "
@@ -110,7 +149,37 @@ def bundle(job: Job) -> None:
     windows = job.windows(plan)
     job.tell(f"Running {len(windows)} golden windows")
     golden = Golden(windows, _finite(checked.model.scores(windows, plan), "The .tflite"))
-    _save(job, checked, plan, golden, {"route": "bundle"}, None)
+    kept = {"route": "bundle", "quantization": None}
+    tolerance = job.options.tolerance or FLOAT_TOLERANCE
+    _save(job, tflite, checked.audit, checked.model.ends, plan, golden, kept, tolerance)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Reference:
+    """What the SavedModel itself gives."""
+
+    golden: Golden
+    sets: list[JudgedSet]
+
+    @classmethod
+    def of(cls, job: Job, source: Source, plan: InputPlan) -> _Reference:
+        """Its golden scores first, with its labels counted, before the long part."""
+        normalize = job.options.normalize or "none"
+
+        def scores(windows: Array) -> Array:
+            return source.scores(windows, plan, normalize)
+
+        windows = job.windows(plan)
+        try:
+            golden = scores(windows)
+            resolve_spec(job.options, plan, source.ends, golden, job.default_name)
+            golden = _finite(golden, "The SavedModel")
+            sets = judged_sets(job.options, plan, scores, job.tell)
+        except HolterError:
+            raise
+        except Exception as error:
+            raise failures.running_failure(error, job.model, plan.shape) from error
+        return cls(Golden(windows, golden), sets)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -123,14 +192,19 @@ class _Checked:
 
     @classmethod
     def load(cls, tflite: bytes, name: str, options: ConversionOptions) -> _Checked:
-        try:
-            from holter_host.conversion.audit import audit
-            from holter_host.conversion.runtime import TfliteModel
-        except ImportError as error:
-            raise _missing(error) from error
-        found = audit(tflite, name)
+        from holter_host.conversion.runtime import TfliteModel
+
+        found = _audit(tflite, name)
         found.check()
         return cls(tflite, found, TfliteModel(tflite, options))
+
+
+def _audit(tflite: bytes, name: str) -> Audit:
+    try:
+        from holter_host.conversion.audit import audit
+    except ImportError as error:
+        raise _missing(error) from error
+    return audit(tflite, name)
 
 
 def _load(job: Job) -> Source:
@@ -147,51 +221,103 @@ def _load(job: Job) -> Source:
         raise failures.loading_failure(error, job.model) from error
 
 
-def _reference(job: Job, source: Source, plan: InputPlan, normalize: Normalize) -> Golden:
-    """The golden windows with the SavedModel's scores, its labels counted before the long part."""
-    windows = job.windows(plan)
-    try:
-        scores = source.scores(windows, plan, normalize)
-    except HolterError:
-        raise
-    except Exception as error:
-        raise failures.running_failure(error, job.model, plan.shape) from error
-    resolve_spec(job.options, plan, source.ends, scores, job.default_name)
-    return Golden(windows, _finite(scores, "The SavedModel"))
-
-
-def _routes(source: Source, plan: InputPlan, normalize: Normalize) -> Iterator[Route]:
+def _routes(
+    job: Job, source: Source, plan: InputPlan, representative: WindowSet | None
+) -> Iterator[Route]:
     from holter_host.conversion import lowering
     from holter_host.conversion.quantize import Quantizer
 
-    return lowering.routes(source, plan, normalize, Quantizer("none"))
+    windows = () if representative is None else representative.windows
+    quantizer = Quantizer(job.kind, [plan.feed(window) for window in windows], job.tell)
+    normalize = job.options.normalize or "none"
+    return lowering.routes(source, plan, normalize, quantizer, bool(job.options.select_tf_ops))
+
+
+def _quantization(kind: Quantize, representative: WindowSet | None) -> dict[str, Any]:
+    return {"kind": kind, "representative": representative and representative.facts()}
+
+
+def _prove(
+    job: Job,
+    tflite: bytes,
+    source: Source,
+    plan: InputPlan,
+    reference: _Reference,
+    facts: dict[str, Any],
+) -> None:
+    """Hold a .tflite against the SavedModel, and save it."""
+    from holter_host.conversion.runtime import runtime_version
+
+    golden = reference.golden
+    job.tell(f"Comparing {len(golden.windows)} golden windows with the SavedModel")
+    names = ConversionOptions(output=source.ends.output)
+    checked = _Checked.load(tflite, "The converted model", names)
+
+    def scores(windows: Array) -> Array:
+        return checked.model.scores(windows, plan)
+
+    tolerance = job.options.tolerance or default_tolerance(job.kind, golden.scores)
+    fidelity = Fidelity.measure(golden.scores, scores(golden.windows))
+    limit = difference_limit(job.kind, golden.scores, tolerance)
+    fidelity.check_difference(limit, job.kind)
+    facts["fidelity"] = {**fidelity.facts(), "limit": limit}
+    for judged in reference.sets:
+        found = judged.judge(scores, job.options, job.tell)
+        if judged.is_stored:
+            facts["evaluation"] = found
+        else:
+            job.here["evaluation"] = {"over": judged.over, **found}
+    job.here["window_milliseconds"] = window_milliseconds(scores, golden.windows[0])
+    job.here["runtime"] = runtime_version()
+    _save(job, tflite, checked.audit, checked.model.ends, plan, golden, facts, tolerance)
+
+
+def _save_unproven(
+    job: Job,
+    tflite: bytes,
+    source: Source,
+    plan: InputPlan,
+    golden: Golden,
+    facts: dict[str, Any],
+) -> None:
+    """Save what only TensorFlow runs; its scores are the SavedModel's, and nothing shows them."""
+    found = _audit(tflite, "The converted model")
+    found.check(select_tf_ops=True)
+    job.tell(
+        "Warning: the model uses ops of TensorFlow itself, which no light runtime runs; no Holter "
+        "device takes it"
+    )
+    _save(job, tflite, found, source.ends, plan, golden, facts, FLOAT_TOLERANCE)
 
 
 def _save(
     job: Job,
-    checked: _Checked,
+    tflite: bytes,
+    audit: Audit,
+    ends: Ends,
     plan: InputPlan,
     golden: Golden,
     facts: dict[str, Any],
-    fidelity: Fidelity | None,
+    tolerance: float,
 ) -> None:
-    model = checked.model
-    spec = resolve_spec(job.options, plan, model.ends, golden.scores, job.default_name)
+    spec = resolve_spec(job.options, plan, ends, golden.scores, job.default_name, tolerance)
     report = {
         "report_version": REPORT_VERSION,
-        "proven": fidelity is not None,
+        "proven": "fidelity" in facts,
         "normalize": job.options.normalize or "none",
         **facts,
         "versions": installed_versions(),
-        "ops": [dataclasses.asdict(op) for op in checked.audit.ops],
-        "min_runtime_version": checked.audit.min_runtime_version,
-        "fidelity": fidelity and dataclasses.asdict(fidelity),
-        "tflite_bytes": len(checked.tflite),
+        "ops": [dataclasses.asdict(op) for op in audit.ops],
+        "min_runtime_version": audit.min_runtime_version,
+        "fidelity": facts.get("fidelity"),
+        "evaluation": facts.get("evaluation"),
+        "source_bytes": job.source_bytes(),
+        "tflite_bytes": len(tflite),
     }
-    write_bundle(checked.tflite, spec, golden, report, job.output)
+    write_bundle(tflite, spec, golden, report, job.output)
 
 
-def _finite(scores: npt.NDArray[np.float32], owner: str) -> npt.NDArray[np.float32]:
+def _finite(scores: Array, owner: str) -> Array:
     if not np.isfinite(scores).all():
         raise ConversionError(
             f"{owner} gives scores that are not numbers for an ordinary ECG; look for NaN in its "

@@ -30,6 +30,11 @@ class Converter:
     Args:
         log_file: where TensorFlow's own words go; a temporary file where it is None.
         command: the child's command line, `holter_host.conversion.child` unless a test says else.
+
+    Attributes:
+        here: of the last conversion that succeeded, what is true of this machine only, and so is
+            not in the file: window_milliseconds, runtime, and evaluation where recordings were
+            found (see `evaluation`).
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class Converter:
         log_file: str | os.PathLike[str] | None = None,
         command: tuple[str, ...] = _COMMAND,
     ) -> None:
+        self.here: dict[str, Any] = {}
         self._command = command
         self._log_path = log_file
         self._process: subprocess.Popen[str] | None = None
@@ -65,11 +71,11 @@ class Converter:
         if log is not None:
             log.close()
 
-    def run(self, request: Mapping[str, Any], progress: Progress | None = None) -> str:
+    def run(self, request: Mapping[str, Any], progress: Progress | None = None) -> dict[str, Any]:
         """Have one request done; `progress` is given each stage's sentence as it begins.
 
         Returns:
-            What TensorFlow wrote meanwhile.
+            What was seen of this machine meanwhile, and so is not in the result.
 
         Raises:
             BadInputError: what was given cannot be used.
@@ -109,11 +115,12 @@ class Converter:
             )
         return self._process
 
-    def _finished(self, answer: dict[str, Any], log_start: int) -> str:
+    def _finished(self, answer: dict[str, Any], log_start: int) -> dict[str, Any]:
         log = self._log_since(log_start)
         error = answer.get("error")
         if error is None:
-            return log
+            self.here = answer.get("here", {})
+            return self.here
         if error["kind"] == "bad_input":
             raise BadInputError(error["message"])
         raise ConversionError(error["message"], log)

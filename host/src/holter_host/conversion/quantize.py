@@ -19,7 +19,7 @@ Imports TensorFlow, so only the conversion child imports this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -62,7 +62,7 @@ class Quantizer:
     def __init__(
         self,
         kind: Quantize,
-        inputs: tuple[npt.NDArray[np.float32], ...] = (),
+        inputs: Sequence[npt.NDArray[np.float32]] = (),
         tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._kind = kind

@@ -1,36 +1,39 @@
-"""How faithful a converted model is, and the report that goes into its file.
+"""The report that goes into a model's file, and how old ones are read.
 
-report.json, version 1:
+report.json, version 2:
 
-    report_version        1
-    proven                whether the golden scores are the SavedModel's
-    route                 "frozen", "from_saved_model", or "bundle" for a .tflite that was given
+    report_version        2
+    proven                whether the golden scores are the SavedModel's, and this file gives them
+    route                 "frozen", "from_saved_model", "select_tf_ops", or "bundle" for a .tflite
     normalize             what the graph does with a window first
-    saved_model           signature, input, output, TensorFlow that wrote it (not for "bundle")
+    saved_model, softmax  signature, input, output, TensorFlow that wrote it (not for "bundle")
+    quantization          kind, and for int8 what it was calibrated on (`representative`); null for
+                          "bundle"
     versions              of what took part in the conversion, by distribution
     ops                   name, version, count and is_custom of every op
     min_runtime_version   the converter's own note, a hint only; "" where it made none
-    fidelity              `Fidelity` over the golden windows; null where nothing was proven
+    fidelity              `Fidelity` over the golden windows, with the greatest difference that was
+                          allowed (limit); null where nothing was proven
+    evaluation            the same over the set that was named, else over synthetic ECG, with what
+                          the set was (`windows`) and the share of labels that was allowed to change
+    source_bytes          size of the SavedModel, or of the file that was given
     tflite_bytes          size without the archive
 
-It holds nothing that differs from run to run, such as a time: the same SavedModel gives the same
-file, and so keeps its name.
+It holds nothing that differs from run to run, such as a time, nor from machine to machine, such as
+what recordings happen to be there: the same SavedModel and the same words give the same file, and
+so the same name. What is measured on top of that is shown and not stored.
+
+Version 1 had no quantization, evaluation, softmax and source_bytes; in it `fidelity` is the same.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.metadata
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
-from holter_host.errors import ConversionError
-
-REPORT_VERSION: Final = 1
-MAX_ABS_DIFFERENCE: Final = 1e-4
+REPORT_VERSION: Final = 2
 _DISTRIBUTIONS: Final = (
     "ai-edge-litert",
     "holter-host",
@@ -41,67 +44,6 @@ _DISTRIBUTIONS: Final = (
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Fidelity:
-    """SavedModel against .tflite over the same windows.
-
-    Attributes:
-        window_count: how many windows.
-        max_abs_difference: greatest absolute difference of any score.
-        mean_abs_difference: mean absolute difference of all scores.
-        label_flips: windows whose highest score belongs to another label.
-        limit: greatest difference that is allowed: 1e-4 of a probability, and of scores that
-            exceed 1 that much of the greatest.
-    """
-
-    window_count: int
-    max_abs_difference: float
-    mean_abs_difference: float
-    label_flips: int
-    limit: float
-
-    @classmethod
-    def measure(
-        cls, expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32]
-    ) -> Fidelity:
-        """Compare scores, both of shape (count, label_count).
-
-        Raises:
-            ConversionError: the shapes differ, or `actual` holds what is no number.
-        """
-        if expected.shape != actual.shape:
-            raise ConversionError(
-                f"The converted model gives {actual.shape[1]} scores, the SavedModel "
-                f"{expected.shape[1]}."
-            )
-        if not np.isfinite(actual).all():
-            raise ConversionError(
-                "The converted model gives scores that are not numbers where the SavedModel gives "
-                "good ones."
-            )
-        difference = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
-        return cls(
-            window_count=len(expected),
-            max_abs_difference=float(difference.max()),
-            mean_abs_difference=float(difference.mean()),
-            label_flips=int((expected.argmax(axis=1) != actual.argmax(axis=1)).sum()),
-            limit=MAX_ABS_DIFFERENCE * max(1.0, float(np.abs(expected).max())),
-        )
-
-    def check(self) -> None:
-        """Refuse a model that is not faithful.
-
-        Raises:
-            ConversionError: a difference is over the limit.
-        """
-        if self.max_abs_difference > self.limit:
-            raise ConversionError(
-                f"The converted model disagrees with the SavedModel: scores differ by up to "
-                f"{self.max_abs_difference:.2g} (allowed {self.limit:.2g}) over "
-                f"{self.window_count} windows, {self.label_flips} labels change."
-            )
-
-
 def installed_versions() -> dict[str, str]:
     """Versions of the distributions that take part in a conversion, of those that are installed."""
     versions = {}
@@ -109,3 +51,8 @@ def installed_versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions
+
+
+def current(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report of any version with the keys of this one; None for what an old one does not say."""
+    return {**dict.fromkeys(("quantization", "evaluation", "softmax", "source_bytes")), **report}
