@@ -190,6 +190,11 @@ class TestRefused:
         info = load_runtime("auto").info
         assert caught.value.facts["runtime"] == f"{info.name} {info.version}"
 
+    def test_a_spec_that_says_so_is_believed(self) -> None:
+        """A model that was converted with --select-tf-ops is refused by its spec, unrun."""
+        with pytest.raises(OpUnsupportedError, match="TensorFlow's own"):
+            load(models.averaging_model(ops="select_tf"))
+
     @pytest.mark.parametrize(
         ("changes", "key", "of_model", "of_device"),
         [

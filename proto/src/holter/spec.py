@@ -27,10 +27,16 @@ SPEC_VERSION: Final = 1
 Unit = Literal["counts", "volts", "millivolts"]
 ScoreKind = Literal["probabilities", "logits"]
 Layout = Literal["channels_last", "channels_first"]
+Ops = Literal["builtin", "select_tf"]
 
 UNITS: Final = cast("tuple[Unit, ...]", get_args(Unit))
 SCORE_KINDS: Final = cast("tuple[ScoreKind, ...]", get_args(ScoreKind))
 LAYOUTS: Final = cast("tuple[Layout, ...]", get_args(Layout))
+OPS: Final = cast("tuple[Ops, ...]", get_args(Ops))
+
+# Keys that came after version 1 was first read: written only where they say something, so that an
+# older holterd, which refuses a key that it does not know, reads every model that it can run.
+_LATER: Final = ("ops",)
 
 
 class SpecError(ValueError):
@@ -66,6 +72,7 @@ class ModelSpec:
             channel ("channels_first"); alike for one channel.
         score_kind: what the scores are.
         tolerance: greatest absolute difference from the golden scores that a device may show.
+        ops: "builtin", or "select_tf" where some are TensorFlow's own, which no light runtime runs.
     """
 
     name: str
@@ -83,6 +90,7 @@ class ModelSpec:
     layout: Layout = "channels_last"
     score_kind: ScoreKind = "probabilities"
     tolerance: float = 1e-3
+    ops: Ops = "builtin"
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -107,6 +115,7 @@ class ModelSpec:
         _one_of(self.layout, LAYOUTS, "layout")
         _one_of(self.score_kind, SCORE_KINDS, "score_kind")
         _positive(self.tolerance, "tolerance")
+        _one_of(self.ops, OPS, "ops")
 
     @property
     def channel_count(self) -> int:
@@ -114,8 +123,13 @@ class ModelSpec:
         return max(1, len(self.channels))
 
     def to_json(self) -> str:
-        """The text of spec.json: every key, in the order of this class."""
-        return json.dumps({"spec_version": SPEC_VERSION, **dataclasses.asdict(self)}, indent=2)
+        """The text of spec.json, in the order of this class; a later key only where it is said."""
+        values = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in _LATER or getattr(self, field.name) != field.default
+        }
+        return json.dumps({"spec_version": SPEC_VERSION, **values}, indent=2)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> ModelSpec:

@@ -51,6 +51,8 @@ class Model:
             file = read_model_file(model)
             channels = fit.select(file.spec)
             self.spec = file.spec
+            if file.spec.ops == "select_tf":
+                raise self._unsupported("its spec says that some are TensorFlow's own")
             self._golden = file.windows, file.scores
             self._shape = file.spec.input_shape
             self._first = file.spec.layout == "channels_first"
@@ -140,7 +142,7 @@ class Model:
         except Exception as error:
             text = str(error).lower()
             if any(words in text for words in _UNSUPPORTED):
-                raise self._unsupported(error) from error
+                raise self._unsupported(_first_sentence(error)) from error
             if any(words in text for words in _NO_MEMORY):
                 raise _no_memory() from error
             raise malformed(f"the runtime does not load it: {_first_sentence(error)}") from error
@@ -163,8 +165,8 @@ class Model:
                 key="labels",
             )
 
-    def _unsupported(self, error: Exception) -> OpUnsupportedError:
-        info, detail = self._runtime.info, _first_sentence(error)
+    def _unsupported(self, detail: str) -> OpUnsupportedError:
+        info = self._runtime.info
         return OpUnsupportedError(
             f"the model uses an operator that {info.name} {info.version} does not have: {detail}. "
             "Convert it with built-in operators only, or install a newer runtime",
