@@ -51,7 +51,7 @@ class SourceInfo:
     """Where the frames come from.
 
     Attributes:
-        kind: "pcf8591", "simulate" or "replay".
+        kind: "pcf8591", "ads1115", "simulate" or "replay".
         description: the source in words, e.g. "PCF8591 at 0x48 on /dev/i2c-1".
         channels: the channels of a frame, in the order of their counts.
         rails: for each channel the counts at or beyond which its signal is at a rail, (low, high).

@@ -2,8 +2,8 @@
 
 A conversion begins when it is written, 25 us after the acknowledge for the chip to power up, and
 takes 1/DR of an oscillator that is up to 10 % off. Until the chip has powered up its OS bit still
-reads idle, and an OS bit that is written during a conversion starts none: both are traps for a
-driver that hurries.
+reads idle (the data sheet's worst reading), and an OS bit that is written during a conversion
+starts none: both are traps for a driver that hurries.
 """
 
 from __future__ import annotations
