@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -12,9 +13,11 @@ import click
 from holter.spec import LAYOUTS, SCORE_KINDS, UNITS
 from holter_host.bundle import Bundle, read_bundle
 from holter_host.cli._common import emit, emit_json, json_option
+from holter_host.cli._model_file import described, here_lines, lines
 from holter_host.cli._output import amount
 from holter_host.conversion import (
     NORMALIZATIONS,
+    QUANTIZATIONS,
     ConversionOptions,
     Converter,
     bundle_tflite,
@@ -53,6 +56,30 @@ _OPTIONS: Final = (
     click.option("--layout", type=click.Choice(LAYOUTS), help="Order of several channels."),
     click.option("--tolerance", type=float, help="Greatest error on a device (0.001)."),
 )
+_QUANTIZE_OPTIONS: Final = (
+    click.option("--quantize", type=click.Choice(QUANTIZATIONS), help="Make it smaller (none)."),
+    click.option(
+        "--representative",
+        "representative",
+        multiple=True,
+        metavar="PATH",
+        help="Recordings to calibrate int8 on; may be repeated (synthetic ECG).",
+    ),
+    click.option(
+        "--evaluate",
+        "evaluate",
+        multiple=True,
+        metavar="PATH",
+        help="Recordings to judge the result on; may be repeated (synthetic ECG).",
+    ),
+    click.option(
+        "--max-label-flips",
+        type=float,
+        metavar="SHARE",
+        help="Share of windows whose label may change (0.01).",
+    ),
+)
+_COUNTED: Final = re.compile(r"(?P<stage>.*): (?:window|file) (?P<number>\d+) of \d+")
 _OUT: Final = click.option(
     "-o", "out", required=True, type=click.Path(path_type=Path), help="The model file to write."
 )
@@ -66,6 +93,17 @@ def _model_options(command: _Command) -> _Command:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def _quantize_options(command: _Command) -> _Command:
+    for option in reversed(_QUANTIZE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _said(said: dict[str, Any]) -> ConversionOptions:
+    """What the flags say; a flag that may be repeated and was not given says nothing."""
+    return ConversionOptions.from_dict({k: v for k, v in said.items() if v not in (None, ())})
 
 
 @click.command
@@ -82,6 +120,7 @@ def _model_options(command: _Command) -> _Command:
     default=None,
     help="Leave in ops that only TensorFlow has; no light runtime, so no device, runs the result.",
 )
+@_quantize_options
 @_LOG
 @_JSON
 def convert(
@@ -90,20 +129,25 @@ def convert(
     """Convert SAVED_MODEL, a directory, to one .tflite that a device can run, and prove it.
 
     The result takes a window in the unit that is named, and holds the normalisation. It is run
-    beside the SavedModel on eight synthetic windows and refused where they disagree. What is not
-    said is taken from model.toml in SAVED_MODEL or beside it, then from the model.
+    beside the SavedModel on synthetic windows, and on recordings (--evaluate, else those in
+    $HOLTER_MITDB), and refused where they disagree or a quantisation changes too many labels. What
+    is not said is taken from model.toml in SAVED_MODEL or beside it, then from the model.
+
+    A PATH of recordings is a capture (.npz), a WFDB record (.hea), windows in the model's unit
+    (.npy), or a directory of them.
 
     \b
     Example:
       holter convert saved_model -o rhythm.tflite --labels N,S,V --unit millivolts \\
         --normalize zscore
+      holter convert saved_model -o small.tflite --quantize int8 --representative captures/
     """
-    options = ConversionOptions.from_dict({k: v for k, v in said.items() if v is not None})
+    options = _said(said)
     with Converter(log_file=log_file) as converter:
         made = convert_saved_model(
             saved_model, out, options=options, progress=_progress, converter=converter
         )
-    _show(made, as_json)
+    _show(made, as_json, here=converter.here)
 
 
 @click.command
@@ -123,7 +167,7 @@ def bundle(tflite: Path, out: Path, log_file: Path | None, as_json: bool, **said
     Example:
       holter bundle plain.tflite -o rhythm.tflite --labels N,S,V --rate 360 --unit millivolts
     """
-    options = ConversionOptions.from_dict({k: v for k, v in said.items() if v is not None})
+    options = _said(said)
     with Converter(log_file=log_file) as converter:
         made = bundle_tflite(tflite, out, options=options, progress=_progress, converter=converter)
     _show(made, as_json)
@@ -144,74 +188,23 @@ def inspect(model: Path, ops: bool, as_json: bool) -> None:
 
 
 def _progress(sentence: str) -> None:
-    click.echo(f"{sentence} …", err=True)
+    """A line for each stage; its counts replace each other on a terminal, and stand only there."""
+    counted = _COUNTED.fullmatch(sentence)
+    if counted is None:
+        click.echo(f"{sentence} …", err=True)
+    elif counted["number"] == "1":
+        shown = sentence if sys.stderr.isatty() else counted["stage"]
+        click.echo(f"{shown} …", err=True)
+    elif sys.stderr.isatty():
+        click.echo(f"\x1b[1A\x1b[2K{sentence} …", err=True)
 
 
-def _show(bundle: Bundle, as_json: bool, ops: bool = False) -> None:
+def _show(bundle: Bundle, as_json: bool, ops: bool = False, here: Any = None) -> None:
     if as_json:
-        emit_json(_described(bundle))
+        emit_json({**described(bundle), **({"here": here} if here else {})})
         return
     emit(str(bundle.path))
-    for key, text in _lines(bundle):
+    for key, text in [*lines(bundle), *(here_lines(here) if here else [])]:
         emit(f"  {key:<9} {text}")
     for op in bundle.report.get("ops", []) if ops else []:
         emit(f"    {op['name']:<32} version {op['version']:<3} {amount(op['count'], 'time')}")
-
-
-def _described(bundle: Bundle) -> dict[str, Any]:
-    return {
-        "path": str(bundle.path),
-        "sha256": bundle.sha256,
-        "size_bytes": len(bundle.data),
-        "tflite_bytes": bundle.tflite_size,
-        "golden_windows": len(bundle.golden.windows),
-        "spec": dataclasses.asdict(bundle.spec),
-        "report": dict(bundle.report),
-    }
-
-
-def _lines(bundle: Bundle) -> list[tuple[str, str]]:
-    spec, report = bundle.spec, bundle.report
-    names = f" ({', '.join(spec.channels)})" if spec.channels else ""
-    return [
-        ("model", f"{spec.name}, version {spec.version}"),
-        ("sha256", bundle.sha256),
-        (
-            "window",
-            f"{spec.window} frames ({spec.window / spec.rate_hz:g} s at {spec.rate_hz:g} Hz), "
-            f"a new one every {spec.hop}",
-        ),
-        (
-            "input",
-            f"{amount(spec.channel_count, 'channel')}{names} in {spec.unit}, "
-            f"{list(spec.input_shape)}{_normalized(report)}",
-        ),
-        ("scores", f"{', '.join(spec.labels)} ({spec.score_kind})"),
-        ("size", f"{len(bundle.data):,} bytes, {bundle.tflite_size:,} without the archive"),
-        ("ops", _ops_line(report)),
-        ("proven", _proven_line(bundle)),
-    ]
-
-
-def _normalized(report: Any) -> str:
-    if report.get("route") == "bundle":  # what a .tflite of someone else's does inside is not known
-        return ""
-    return f"; normalised in the graph: {report.get('normalize', 'none')}"
-
-
-def _ops_line(report: Any) -> str:
-    ops = report.get("ops", [])
-    wanted = report.get("min_runtime_version")
-    hint = f"; TensorFlow Lite {wanted} or newer by the converter's own note" if wanted else ""
-    return f"{len(ops)} kinds, {sum(op['count'] for op in ops)} in all, builtin only{hint}"
-
-
-def _proven_line(bundle: Bundle) -> str:
-    fidelity = bundle.report.get("fidelity")
-    count = len(bundle.golden.windows)
-    if not bundle.report.get("proven") or not fidelity:
-        return f"no: the scores of its {count} golden windows are its own"
-    return (
-        f"against the SavedModel on {count} golden windows: scores differ by at most "
-        f"{fidelity['max_abs_difference']:.1e}, {fidelity['label_flips']} labels change"
-    )

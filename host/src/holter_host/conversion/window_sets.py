@@ -111,7 +111,7 @@ def read_set(
     files = list(dict.fromkeys(file for path in paths for file in _files(Path(path))))
     parts = []
     for index, file in enumerate(files):
-        tell(f"Reading {file.name}, {index + 1} of {len(files)}")
+        tell(f"Reading recordings: file {index + 1} of {len(files)}")
         parts.append(_READERS[file.suffix](file, wanted))
     found = sum(map(len, parts))
     if not found:
