@@ -8,7 +8,7 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 
@@ -59,8 +59,11 @@ async def holterd(
     *flags: str,
     env: Mapping[str, str] | None = None,
     python: str = sys.executable,
+    launcher: Sequence[str] = (),
 ) -> AsyncIterator[Daemon]:
     """Run holterd on a free port with its data below `folder`; killed at the end if it still runs.
+
+    The words of `launcher` come before its command; they must end in an exec.
 
     Raises:
         AssertionError: it ended before it listened; the message is what it said.
@@ -68,6 +71,7 @@ async def holterd(
     log_path = folder / "holterd.log"
     with log_path.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
+            *launcher,
             python,
             "-m",
             "holter_device.cli",

@@ -5,7 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from holter_host import Gap, GapCause, LogPosition, SampleBlock, Session, SessionStarted
+import numpy as np
+
+from holter_device.windows import window_ends
+from holter_host import (
+    Classification,
+    Gap,
+    LogPosition,
+    ModelChanged,
+    SampleBlock,
+    Session,
+    SessionStarted,
+    UnclassifiableReason,
+)
 
 
 @dataclasses.dataclass
@@ -43,10 +55,6 @@ class Part:
     def missing_count(self) -> int:
         """Frames in gaps."""
         return sum(gap.frame_count for gap in self.gaps)
-
-    def causes(self) -> set[GapCause]:
-        """Why frames are missing."""
-        return {gap.cause for gap in self.gaps}
 
     def runs(self) -> Iterator[tuple[int, bytes]]:
         """The counts between gaps: the sequence of the first frame, and the bytes."""
@@ -125,3 +133,61 @@ class Ledger:
         # All that the log kept of a session has come before the next one begins.
         assert started.previous_next_sequence <= part.next_sequence
         self.parts[started.session.session_id] = Part(started, 0)
+
+
+@dataclasses.dataclass
+class WindowLedger:
+    """Takes what streams of classifications yield, of a model of averages (see tflite_models).
+
+    Attributes:
+        window: frames of a window.
+        hop: frames from one to the next.
+        windows: those of each session, in the order in which they came.
+    """
+
+    window: int
+    hop: int
+    windows: dict[int, list[Classification]] = dataclasses.field(default_factory=dict)
+
+    def add(self, event: SessionStarted | ModelChanged | Classification | Gap) -> None:
+        """Take the next event.
+
+        Raises:
+            AssertionError: windows were dropped.
+        """
+        assert not isinstance(event, Gap)
+        if isinstance(event, Classification):
+            self.windows.setdefault(event.session_id, []).append(event)
+
+    def next_sequence(self, session_id: int) -> int:
+        """Windows of a session that end before this have come."""
+        windows = self.windows.get(session_id)
+        return windows[-1].last_sequence + 1 if windows else 0
+
+    def assert_each_once(self, part: Part) -> list[Classification]:
+        """Every window of a session came once, in order, and says what is in its frames.
+
+        Returns:
+            Those that holterd died before it had classified them.
+        """
+        session_id = part.session.session_id
+        windows = self.windows.get(session_id, [])
+        ends = [window.last_sequence for window in windows]
+        upto = self.next_sequence(session_id)
+        assert ends == list(window_ends(self.window, self.hop, 0, upto))
+        for window in windows:
+            self._check(window, part)
+        return [w for w in windows if w.unclassifiable_reason is UnclassifiableReason.RESTARTED]
+
+    def _check(self, window: Classification, part: Part) -> None:
+        first, end = window.first_sequence, window.last_sequence + 1
+        assert end - first == self.window
+        reason = window.unclassifiable_reason
+        if reason is UnclassifiableReason.RESTARTED:
+            return
+        spoilt = any(gap.first_sequence < end and gap.next_sequence > first for gap in part.gaps)
+        assert reason is (UnclassifiableReason.GAP if spoilt else UnclassifiableReason.UNSPECIFIED)
+        if not spoilt:
+            mean = float(np.frombuffer(part.bytes(first, end), np.uint8).mean())
+            scores = [score.value for score in window.scores]
+            assert np.allclose(scores, [mean, 2 * mean, 3 * mean], rtol=1e-5)

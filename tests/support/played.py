@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -43,9 +43,7 @@ class Run:
     def assert_played(self, part: Part) -> None:
         """Each count is what the chip converted at that very tick, which is the record's value."""
         at = {read.time_ns: read.conversions[0].code for read in self.reads}
-        runs = list(part.runs())
-        assert runs
-        for first, counts in runs:
+        for first, counts in part.runs():
             ticks = range(first, first + len(counts))
             assert counts == bytes(at[self.session.monotonic_nanos(tick)] for tick in ticks)
             assert counts == self.codes[first : first + len(counts)]
@@ -58,7 +56,7 @@ class PlayingPi:
     minute, so that no session's counts could be taken for another's.
 
     Attributes:
-        listen: where holterd is.
+        listen: where holterd is: a Unix socket, unless it is changed.
     """
 
     def __init__(self, folder: Path, volts: npt.NDArray[np.float64]) -> None:
@@ -82,8 +80,8 @@ class PlayingPi:
         return self._clock.now_ns() if self._clock else 0
 
     @contextlib.asynccontextmanager
-    async def run(self, *flags: str) -> AsyncIterator[Run]:
-        """Run holterd at the same Unix socket, with the data of the run before."""
+    async def run(self, *flags: str, launcher: Sequence[str] = ()) -> AsyncIterator[Run]:
+        """Run holterd at the same address, with the data of the run before."""
         self._runs += 1
         path = self._folder / f"clock-{self._runs}"
         volts = self._volts[(self._runs - 1) * 60 * RATE_HZ :]
@@ -92,7 +90,9 @@ class PlayingPi:
             self._clock = clock
             words = ("--clock", clock.text, "--listen", self.listen, *flags)
             async with (
-                holterd(self._folder, *words, env=self._i2c.environment) as daemon,
+                holterd(
+                    self._folder, *words, env=self._i2c.environment, launcher=launcher
+                ) as daemon,
                 connect(self.listen) as device,
             ):
                 session = (await device.status()).session

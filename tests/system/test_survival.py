@@ -8,17 +8,26 @@ but for gaps that are named and exact.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import pytest
+
+import holter_host
 from conftest import ROOT
 from holter_host import Device, GapCause
-from support.ledger import Ledger
+from support.follower import Follower
+from support.ledger import Ledger, WindowLedger
+from support.link import Death, DyingLink, network
 from support.played import RATE_HZ, PlayingPi, Run
 from support.recorder import joined
+from support.tflite_models import averaging_model
 
 # The sampler hands its frames on when it has 25 ms of them.
 FLUSH = 9
@@ -185,3 +194,131 @@ async def _durable(device: Device, sequence: int) -> int:
     while (found := (await device.status()).recording.durable_sequence) < sequence:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     return found
+
+
+@pytest.mark.parametrize("death", ["fin", "rst", "hole"])
+async def test_a_cut_link_costs_nothing(tmp_path: Path, mitdb: Path, death: Death) -> None:
+    """The stream comes back by itself when the link does; no frame comes twice, and none is lost.
+
+    The link dies in the middle of a message, and what connects meanwhile dies too; or it says
+    nothing at all, and only the heartbeats that do not come tell.
+    """
+    ledger = Ledger()
+    with PlayingPi.with_record(tmp_path, mitdb / "208", 61) as pi:
+        async with (
+            pi.run() as run,
+            DyingLink(pi.listen.removeprefix("unix:")) as link,
+            holter_host.connect(link.address, silence=2.0) as device,
+            Follower(device.samples("earliest"), ledger.add) as follower,
+        ):
+            deaths = 1 if death == "hole" else 2
+            for cut_at in (1800, 5400):
+                run.clock.release(1800)
+                await follower.until(partial(_has, ledger, cut_at))
+                died = link.died_count
+                link.down(death)
+                run.clock.release(1800)
+                await _until(partial(_died, link, died + deaths))
+                link.up()
+                await follower.until(partial(_has, ledger, cut_at + 1800))
+            assert follower.stream.reconnect_count == 2
+        run.assert_played(ledger.parts[1])
+    assert ledger.parts[1].gaps == []
+    assert ledger.parts[1].next_sequence == 7200
+
+
+def _died(link: DyingLink, count: int) -> bool:
+    return link.died_count >= count
+
+
+def _has(ledger: Ledger, sequence: int, session_id: int = 1) -> bool:
+    part = ledger.parts.get(session_id)
+    return part is not None and part.next_sequence >= sequence
+
+
+async def test_a_pulled_cable_costs_nothing(tmp_path: Path, mitdb: Path) -> None:
+    """The network is gone for longer than a stream waits; when it is back, so is the stream."""
+    ledger = Ledger()
+    with network() as net, PlayingPi.with_record(tmp_path, mitdb / "208", 61) as pi:
+        pi.listen = f"{net.host}:50051"
+        async with (
+            pi.run("--insecure", launcher=net.launcher) as run,
+            holter_host.connect(pi.listen, silence=2.0) as device,
+            Follower(device.samples("earliest"), ledger.add) as follower,
+        ):
+            run.clock.release(1800)
+            await follower.until(lambda: _has(ledger, 1800))
+            net.pull()
+            run.clock.release(3600)
+            await _until(lambda: not follower.stream.connected)
+            net.plug()
+            await follower.until(lambda: _has(ledger, 5400))
+            assert follower.stream.reconnect_count == 1
+        run.assert_played(ledger.parts[1])
+    assert ledger.parts[1].gaps == []
+
+
+@pytest.mark.litert
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 12))]
+)
+async def test_whatever_dies_in_whatever_order(tmp_path: Path, mitdb: Path, seed: int) -> None:
+    """Sampler, server and link die again and again: two streams have each frame and window once.
+
+    They are never started anew here. What they have is what the chip played, but for the gaps of
+    the killed samplers; windows are classified by it, but for those that died with a server.
+    """
+    chance = random.Random(seed)
+    frames, windows, runs = Ledger(), WindowLedger(360, 90), list[Run]()
+    with PlayingPi.with_record(tmp_path, mitdb / "208", 240) as pi:
+        async with (
+            DyingLink(pi.listen.removeprefix("unix:")) as link,
+            contextlib.AsyncExitStack() as stack,
+        ):
+            for number in (1, 2, 3):
+                async with pi.run("--commit-interval", "0.2") as run:
+                    runs.append(run)
+                    if number == 1:
+                        model = averaging_model(window=360, hop=90, input_shape=(1, 360, 1))
+                        await run.device.deploy(model)
+                        connecting = holter_host.connect(link.address, silence=2.0)
+                        device = await stack.enter_async_context(connecting)
+                        follow = stack.enter_async_context
+                        samples = await follow(Follower(device.samples("earliest"), frames.add))
+                        classes = device.classifications("earliest")
+                        classified = await follow(Follower(classes, windows.add))
+                    least = await _trouble(run, link, chance)
+                    if number == 3 or chance.random() < 0.5:
+                        await samples.until(partial(_has, frames, least, number))
+                    if number == 3:
+                        await classified.until(lambda: windows.next_sequence(3) > least - 90)  # noqa: B023
+                    else:
+                        await run.daemon.stop(signal.SIGKILL)
+        for number, run in enumerate(runs, 1):
+            part = frames.parts[number]
+            run.assert_played(part)
+            assert {gap.cause for gap in part.gaps} <= {GapCause.SAMPLER_RESTARTED}
+            lost = windows.assert_each_once(part)
+            if number < 3:
+                kept = frames.parts[number + 1].started.previous_next_sequence
+                assert windows.next_sequence(number) > kept - 90
+            else:
+                assert lost == []
+
+
+async def _trouble(run: Run, link: DyingLink, chance: random.Random) -> int:
+    """Play on while things die. Returns a sequence that will be reached."""
+    least = 0
+    for what in chance.choices(["sampler", "fin", "rst", "nothing"], k=4):
+        ticks = chance.randrange(400, 2400)
+        run.clock.release(ticks)
+        least += ticks
+        if what == "sampler":
+            await _kill_sampler(run)
+            least -= 1  # the tick for which the dead one waited
+        elif what in ("fin", "rst"):
+            died = link.died_count
+            link.down("fin" if what == "fin" else "rst")
+            await _until(partial(_died, link, died + chance.randrange(1, 4)))
+            link.up()
+    return least - FLUSH
