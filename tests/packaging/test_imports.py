@@ -9,7 +9,16 @@ import pytest
 
 from support.fresh import modules_after
 
-FOREIGN = {"smbus2", "ai_edge_litert", "tflite_runtime", "tensorflow", "wfdb", "pandas", "scipy"}
+FOREIGN = {
+    "gpiod",
+    "smbus2",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "tensorflow",
+    "wfdb",
+    "pandas",
+    "scipy",
+}
 HEAVY = {"numpy", "grpc", "google", "asyncio", "sqlite3"}
 
 

@@ -46,6 +46,7 @@ class GpioLines:
         self._lines = {line.number: line for line in lines}
         self._seen = dict.fromkeys(self._lines, 0)
         self._failed = False
+        self._last_ns = 0
         try:
             self._request = _request(self._path, list(self._lines))
             self._edges = deque(self._levels())
@@ -72,7 +73,8 @@ class GpioLines:
 
     def close(self) -> None:
         """Let go of the lines."""
-        self._request.release()
+        if self._request:  # gpiod before 2.4 does not release twice
+            self._request.release()
 
     def _take(self) -> None:
         """Empty the kernel's queue."""
@@ -91,23 +93,22 @@ class GpioLines:
     def _add(self, event: gpiod.EdgeEvent) -> int:
         """Queue an edge. Returns how many of its line were dropped before it."""
         line = self._lines[event.line_offset]
-        time_ns = event.timestamp_ns - DEBOUNCE_NS
         dropped = event.line_seqno - self._seen[line.number] - 1
         self._seen[line.number] = event.line_seqno
         if dropped:
-            # What it did meanwhile is unknown, so it counts as off since the edges before.
-            since_ns = self._edges[-1].time_ns if self._edges else 0
-            self._edges.append(Edge(since_ns, line, off=True))
+            # What it did meanwhile is unknown, so it counts as off since the edge before.
+            self._edges.append(Edge(self._last_ns, line, off=True))
         off = event.event_type is gpiod.EdgeEvent.Type.RISING_EDGE
-        self._edges.append(Edge(time_ns, line, off))
+        self._last_ns = max(self._last_ns, event.timestamp_ns - DEBOUNCE_NS)
+        self._edges.append(Edge(self._last_ns, line, off))
         return dropped
 
     def _levels(self) -> list[Edge]:
         """The levels of all lines now."""
         values = self._request.get_values(list(self._lines))
-        now_ns = time.monotonic_ns()
+        self._last_ns = max(self._last_ns, time.monotonic_ns())
         levels = zip(self._lines.values(), values, strict=True)
-        return [Edge(now_ns, line, value is Value.ACTIVE) for line, value in levels]
+        return [Edge(self._last_ns, line, value is Value.ACTIVE) for line, value in levels]
 
 
 def _request(path: Path, numbers: Sequence[int]) -> gpiod.LineRequest:
