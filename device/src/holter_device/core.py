@@ -23,7 +23,7 @@ from .leadoff import LeadOffLines, open_lines, parse_lines
 from .leads import LeadOffDetector
 from .log import EndReason, Log
 from .pipeline import Pipeline
-from .runtime import RuntimeMissingError, installed_runtime
+from .runtime import RuntimeInfo, RuntimeMissingError, installed_runtime
 from .runtime.fit import DeviceFit
 from .sampler import ProcessSampler, Sampler, SourceInfo, child_clock
 from .samples import Classification, ModelChange, Session, UnclassifiableReason
@@ -49,12 +49,14 @@ class Core:
         sampler: where its frames come from.
         pipeline: what classifies them.
         deployer: what takes its models.
+        runtime: what is to run them; None where none is installed, or before `open`.
         session: the running session, after `open`.
     """
 
     log: Log
     session: Session
     deployer: Deployer
+    runtime: RuntimeInfo | None = None
 
     def __init__(self, config: Config, data_dir: Path) -> None:
         self.config = config
@@ -80,7 +82,7 @@ class Core:
             SourceError: the source does not answer.
         """
         config = self.config
-        self._check_runtime()
+        self.runtime = self._find_runtime()
         self.log = await Log.open(
             self._data_dir,
             retention_hours=config.retention_hours,
@@ -160,14 +162,15 @@ class Core:
         models = await self.deployer.models()
         return models[0] if models and models[0].state is ModelState.ACTIVE else None
 
-    def _check_runtime(self) -> None:
-        """Say early what a deploy would only find late."""
+    def _find_runtime(self) -> RuntimeInfo | None:
+        """The runtime that is to be used, not imported; say early what a deploy would find late."""
         try:
-            installed_runtime(self.config.runtime)
+            return installed_runtime(self.config.runtime)
         except RuntimeMissingError as error:
             if self.config.runtime != "auto":
                 raise
             _log.warning("samples are served, but no model can be deployed: %s", error)
+            return None
 
     async def _open_models(self, source: SourceInfo) -> None:
         config = self.config

@@ -80,7 +80,8 @@ class DeviceServicer(pb_grpc.DeviceServiceServicer):
         active = await core.active_model()
         if active is not None:
             response.active_model.CopyFrom(convert.model_to_pb(active))
-        if core.pipeline.active is not None:
-            runtime = core.pipeline.active.runtime
+        active_classifier = core.pipeline.active
+        runtime = core.runtime if active_classifier is None else active_classifier.runtime
+        if runtime is not None:
             response.runtime.CopyFrom(pb.Runtime(name=runtime.name, version=runtime.version))
         return response

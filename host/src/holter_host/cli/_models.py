@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import click
 
-from holter_host import DeployResult, StoredModel, connect
+from holter_host import DeployResult, StoredModel, connect, read_bundle
 from holter_host.cli._common import (
     NOTHING,
     device_option,
@@ -19,11 +20,12 @@ from holter_host.cli._common import (
     working,
 )
 from holter_host.cli._output import gate_lines, model_name, plain, size, state, table
+from holter_host.preflight import check
 
 
 @click.command
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Only judge; store and swap nothing.")
+@click.option("--dry-run", is_flag=True, help="Will it run there? Store and swap nothing.")
 @device_option
 @json_option("Print one JSON object: model, gate_report, session_id, swap_sequence, …")
 def deploy(model: Path, dry_run: bool, address: str, as_json: bool) -> None:
@@ -31,6 +33,10 @@ def deploy(model: Path, dry_run: bool, address: str, as_json: bool) -> None:
 
     The device judges it while the old model goes on, and swaps it in at one frame. A model that is
     refused changes nothing. An upload that was cut is sent again.
+
+    With --dry-run, what can be known here is compared first and every misfit said with what to
+    change: ops and their versions, size, rate, window and channels. Then the device loads the model
+    and runs it, as in a deploy, and stores nothing.
 
     \b
     Example:
@@ -40,6 +46,8 @@ def deploy(model: Path, dry_run: bool, address: str, as_json: bool) -> None:
 
     async def work() -> DeployResult:
         async with connect(address) as device:
+            if dry_run:
+                check(await asyncio.to_thread(read_bundle, model), await device.status())
             return await device.deploy(model, validate_only=dry_run)
 
     with working(f"The device at {address} takes and judges {model.name}", quiet=as_json):
