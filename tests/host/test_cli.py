@@ -451,7 +451,7 @@ class TestCapture:
         """Where the session ends before, what came is saved, said, and the exit code is 1."""
         done = holter("capture", "-o", tmp_path / "ecg.npz")
         assert done.code == 1
-        assert "after 2.78 of 10 s" in done.err
+        assert "the frames ended after 2.78 of 10 s" in done.err
         assert len(holter_host.Capture.load(tmp_path / "ecg.npz")) == 1000
 
     def test_a_place_that_cannot_be_written_is_found_first(

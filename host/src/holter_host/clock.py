@@ -54,13 +54,12 @@ class ClockOffset:
 
     @property
     def utc_difference_nanos(self) -> int:
-        """By how much the device's wall clock is ahead of this computer's."""
-        return self.utc.offset_nanos - self.offset_nanos
+        """By how much the device's wall clock is ahead of this computer's.
 
-    @property
-    def utc_difference_uncertainty_nanos(self) -> int:
-        """Half the width of the interval in which `utc_difference_nanos` lies."""
-        return self.utc.uncertainty_nanos + self.uncertainty_nanos
+        It is good to `uncertainty_nanos`. How far both are from true UTC is another matter, of
+        which `utc.uncertainty_nanos` is the device's half.
+        """
+        return self.utc.offset_nanos - self.offset_nanos
 
 
 async def measure(

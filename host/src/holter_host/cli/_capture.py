@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,22 @@ from holter_host import (
     Capture,
     Classification,
     Device,
+    DeviceError,
     NoActiveModelError,
     SampleFormat,
     StoredModel,
     connect,
 )
-from holter_host.cli._common import device_option, emit, emit_json, json_option, note, run_async
+from holter_host.cli._common import (
+    device_option,
+    emit,
+    emit_json,
+    json_option,
+    note,
+    run_async,
+)
 from holter_host.cli._output import plain, scores, verdict
+from holter_host.cli._streaming import ConnectionNotes, no_reconnect_option, start_option
 
 
 @click.command
@@ -42,33 +52,85 @@ from holter_host.cli._output import plain, scores, verdict
     type=click.Path(path_type=Path, dir_okay=False),
     help="The .npz file to write.",
 )
+@start_option
+@no_reconnect_option
 @device_option
-@json_option('Print one JSON object: {"capture": {path, frame_count, missing_count, …}}.')
-def capture(seconds: float, output: Path, address: str, as_json: bool) -> int:
+@json_option('Print one JSON object a file: {"capture": {path, frame_count, missing_count, …}}.')
+def capture(
+    seconds: float, output: Path, start: Any, no_reconnect: bool, address: str, as_json: bool
+) -> int:
     """Record the next seconds of a device's signal into a .npz file.
 
     The file holds the raw counts, a mask of what is missing, a mask of where an electrode was off,
-    and the maps to volts and millivolts. In Python: holter_host.Capture.load(path).millivolts().
-    Where the device's session ends before, what came is saved and the exit code is 1.
+    the maps to volts and millivolts, and how the device's clock and this computer's differ. In
+    Python: holter_host.Capture.load(path).millivolts().
+
+    A connection that is lost is tried again until it is back, and nothing that the device keeps is
+    missed. Where holterd is started again meanwhile, its next session follows in a file of its own
+    (ecg.2.npz after ecg.npz), and the time between the two counts. Each file is written when its
+    session is over. Where frames end before --seconds, the exit code is 1.
 
     \b
     Example:
       holter capture --seconds 10 -o ecg.npz
+      holter capture --seconds 60 --from 2026-11-21T14:30 -o ecg.npz
     """
     _check_writable(output)
+    parts: list[Capture] = []
 
-    async def work(progress: Callable[[int, int], None] | None) -> Capture:
+    async def work(progress: Callable[[int, int], None] | None) -> None:
         async with connect(address) as device:
-            return await device.capture(seconds, progress=progress)
+            async for part in device.captures(
+                seconds,
+                start,
+                progress=progress,
+                reconnect=0 if no_reconnect else None,
+                on_connection=ConnectionNotes(as_json),
+            ):
+                parts.append(part)
+                path = output.with_suffix(f".{len(parts)}{output.suffix}")
+                path = output if len(parts) == 1 else path
+                part.save(path)
+                _show_capture(part, path, as_json)
 
     with _bar(quiet=as_json) as progress:
-        taken = run_async(work(progress))
-    taken.save(output)
-    _show_capture(taken, output, as_json)
-    short = len(taken) < round(seconds * taken.session.rate_hz)
-    if short:
-        note(f"the session ended after {taken.seconds:.2f} of {seconds:g} s")
-    return int(short)
+        run_async(work(progress))
+    return _judge(parts, seconds)
+
+
+def _judge(parts: list[Capture], seconds: float) -> int:
+    """The exit code of a capture; what there is to say of it goes to stderr.
+
+    Raises:
+        DeviceError: there is nothing.
+    """
+    if not parts:
+        raise DeviceError("The stream ended before it gave a frame; there is nothing to capture.")
+    for before, after in pairwise(parts):
+        note(
+            f"session {after.session.session_id} began {_between(before, after):.2f} s after the "
+            f"last frame of session {before.session.session_id}"
+        )
+    last = parts[-1]
+    came = sum(part.seconds + _between(part, after) for part, after in pairwise(parts))
+    came += last.seconds
+    if came + 1 / last.session.rate_hz >= seconds:
+        return 0
+    note(f"the frames ended after {came:.2f} of {seconds:g} s")
+    return 1
+
+
+def _between(before: Capture, after: Capture) -> float:
+    """Seconds from the end of a capture to the start of one in a later session."""
+    ends = (
+        (before.session, before.first_sequence + len(before)),
+        (after.session, after.first_sequence),
+    )
+    one, two = (session.monotonic_nanos(sequence) for session, sequence in ends)
+    if before.session.boot_id != after.session.boot_id:
+        one += before.session.utc.offset_nanos
+        two += after.session.utc.offset_nanos
+    return (two - one) / 1e9
 
 
 @click.command

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from holter_host import ConnectionChange, HolterError
+from holter_host import HolterError
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -49,29 +48,6 @@ def json_option(text: str) -> Callable[[F], F]:
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
-def no_reconnect_option(command: F) -> F:
-    """--no-reconnect."""
-    return click.option(
-        "--no-reconnect",
-        is_flag=True,
-        help="End with an error when the connection is lost; by default it is tried again.",
-    )(command)
-
-
-def connection_notes(as_json: bool) -> Callable[[ConnectionChange], None]:
-    """What says on stderr that a connection is lost, and that it is there again."""
-
-    def say(change: ConnectionChange) -> None:
-        if as_json:
-            click.echo(json.dumps({"connection": dataclasses.asdict(change)}), err=True)
-        elif change.connected:
-            note(f"connected again after {change.seconds:.1f} s")
-        else:
-            note(f"connection lost; trying again. {change.reason}")
-
-    return say
-
-
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a verb's coroutine to its end."""
     return asyncio.run(work)
@@ -98,6 +74,11 @@ def emit(line: str) -> None:
 def emit_json(value: Any) -> None:
     """Print one JSON object on one line."""
     emit(json.dumps(value, allow_nan=False, ensure_ascii=False))
+
+
+def note_json(value: Any) -> None:
+    """Say something that is not the result, as one JSON object on one line."""
+    click.echo(json.dumps(value), err=True)
 
 
 def note(text: str) -> None:

@@ -84,7 +84,7 @@ def event_line(event: Event, session: Session | None) -> str:
         case SampleBlock():
             return (
                 f"{clock(event.session, event.first_sequence)}  {_frames(event)}  "
-                f"{_levels(event)}{'  electrode off' if event.lead_off_runs else ''}"
+                f"{_levels(event)}{_electrodes(event)}"
             )
         case Gap():
             when = clock(session, event.first_sequence)
@@ -124,7 +124,9 @@ def size(count: int) -> str:
     """A number of bytes for people."""
     if count < 10_000:
         return f"{count} bytes"
-    return f"{count / 1e3:.0f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"
+    if count < 1e6:
+        return f"{count / 1e3:.0f} kB"
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
 def model_name(model: StoredModel) -> str:
@@ -148,9 +150,9 @@ def _fact(name: str, value: str) -> str:
     return f"{name.replace('_', ' ')} {value}"
 
 
-def amount(number: int, noun: str) -> str:
+def amount(number: int, noun: str, plural: str = "") -> str:
     """A number of things, e.g. "1 channel", "2 channels"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
 def state(value: enum.Enum) -> str:
@@ -180,6 +182,19 @@ def _session_line(event: SessionStarted) -> str:
 
 def _frames(event: SampleBlock | Gap) -> str:
     return f"frames {event.first_sequence}–{event.next_sequence - 1}"
+
+
+def _electrodes(block: SampleBlock) -> str:
+    """Which channels' electrodes were off during the block, and why."""
+    reasons: dict[str, set[str]] = {}
+    for run in block.lead_off_runs:
+        for index, channel in enumerate(block.session.channels):
+            if index in run.channel_indexes or not run.channel_indexes:
+                reasons.setdefault(channel.name, set()).update(run.reasons)
+    if not reasons:
+        return ""
+    named = [f"{name} {'+'.join(sorted(why))}".rstrip() for name, why in reasons.items()]
+    return f"  electrode off: {', '.join(named)}"
 
 
 def _levels(block: SampleBlock) -> str:

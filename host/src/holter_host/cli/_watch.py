@@ -5,35 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from holter_host import Classification, Gap, SampleBlock, SessionStarted, connect
+from holter_host import (
+    Classification,
+    Gap,
+    RecordingState,
+    SampleBlock,
+    SessionStarted,
+    connect,
+)
 from holter_host.cli._common import (
     NOTHING,
-    connection_notes,
     device_option,
     emit,
     emit_json,
     json_option,
-    no_reconnect_option,
+    note,
+    note_json,
     run_async,
 )
 from holter_host.cli._output import Event, event_json, event_line
+from holter_host.cli._streaming import ConnectionNotes, no_reconnect_option, start_option
+
+ALARM_SECONDS: Final = 0.5
 
 
 @click.command
 @click.option("--samples", is_flag=True, help="Print blocks of samples.")
 @click.option("--classifications", is_flag=True, help="Print classifications (the default).")
-@click.option(
-    "--from",
-    "start",
-    type=click.Choice(["live", "earliest"]),
-    default="live",
-    show_default=True,
-    help="Where to start: at what comes from now on, or at the first that the device keeps.",
-)
+@start_option
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -48,7 +51,7 @@ from holter_host.cli._output import Event, event_json, event_line
 def watch(
     samples: bool,
     classifications: bool,
-    start: str,
+    start: Any,
     seconds: float | None,
     count: int | None,
     no_reconnect: bool,
@@ -64,7 +67,11 @@ def watch(
 
     Without --json, times are of this computer's time zone. A line of a classification is the time
     of the window's last frame, the class, its score and the window; a line of samples is the time
-    of the first frame, the frames, and each channel's least and greatest count.
+    of the first frame, the frames, each channel's least and greatest count, and which channel's
+    electrode was off and why.
+
+    A connection that is lost is tried again until it is back, and nothing that the device keeps is
+    missed; stderr tells of it, and of a device that stops recording.
 
     Exit code 5 says that nothing came: no block, no gap, no classification.
 
@@ -79,12 +86,16 @@ def watch(
         async with connect(address) as device:
             options: dict[str, Any] = {
                 "reconnect": 0 if no_reconnect else None,
-                "on_connection": connection_notes(as_json),
+                "on_connection": ConnectionNotes(as_json),
             }
             streams: list[Any] = [device.samples(start, **options)] if samples else []
             if classifications or not samples:
                 streams.append(device.classifications(start, **options))
-            await _watch(streams, show)
+            alarms = asyncio.create_task(_tell_alarms(streams, as_json))
+            try:
+                await _watch(streams, show)
+            finally:
+                alarms.cancel()
 
     run_async(_within(seconds, work))
     return 0 if show.shown else NOTHING
@@ -113,6 +124,26 @@ class _Printer:
         if self._left is not None and isinstance(event, SampleBlock | Classification):
             self._left -= 1
         return self._left == 0
+
+
+async def _tell_alarms(streams: list[Any], as_json: bool) -> None:
+    """Say on stderr that the device stopped recording, and that it records again."""
+    told = RecordingState.RECORDING
+    while True:
+        await asyncio.sleep(ALARM_SECONDS)
+        beats = [stream.heartbeat for stream in streams if stream.heartbeat is not None]
+        # Two streams may know it a moment apart; the clock says which is the newer.
+        newest = max(beats, key=lambda beat: beat.quality.received_count, default=None)
+        state = newest.recording_state if newest is not None else told
+        if state is told or state not in (RecordingState.STOPPED, RecordingState.RECORDING):
+            continue
+        told = state
+        if as_json:
+            note_json({"recording": {"state": state.value}})
+        elif state is RecordingState.STOPPED:
+            note("ALARM: the device's disk takes no frames; they are streamed, not recorded")
+        else:
+            note("the device records again")
 
 
 async def _watch(streams: list[Any], show: Callable[[Event], bool]) -> None:
