@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from holter_device.log import (
     StartPosition,
     StartTime,
 )
+from holter_device.log.schema import UNKNOWN_NS
 from holter_device.samples import Block, Gap, LeadOffRun, SampleFormat, Session
 from support.logs import RATE_HZ, begin, block, drain, gap, joined, opened, take, there
 
@@ -45,14 +47,32 @@ class TestSessions:
 
     async def test_a_hole_across_boots_is_measured_by_utc(self, tmp_path: Path) -> None:
         """The hole between two boots is by the newest UTC of each, with both uncertainties."""
-        stepped = UtcEstimate(130 * SECOND_NS, 3)
+        stepped = UtcEstimate(130 * SECOND_NS, 3, synchronized=True)
         async with opened(tmp_path, utc=stepped) as log:
-            first = await begin(log, boot_id="one", utc=UtcEstimate(100 * SECOND_NS, 9))
+            utc = UtcEstimate(100 * SECOND_NS, 9, synchronized=True)
+            first = await begin(log, boot_id="one", utc=utc)
             log.append([block(first, 0, 200)])
         async with opened(tmp_path) as log:
-            utc = UtcEstimate(400 * SECOND_NS, 4)
+            utc = UtcEstimate(400 * SECOND_NS, 4, synchronized=True)
             second = await begin(log, start_ns=SECOND_NS, boot_id="two", utc=utc)
         assert (second.hole_ns, second.hole_uncertainty_ns) == (269 * SECOND_NS, 7)
+
+    @pytest.mark.parametrize("held", [(False, True), (True, False), (False, False)])
+    async def test_a_clock_that_nobody_holds_measures_no_hole(
+        self, tmp_path: Path, held: tuple[bool, bool]
+    ) -> None:
+        """Across boots the hole's uncertainty is unknown unless both clocks were synchronized.
+
+        What counts is whether the clock was when the session last was written down.
+        """
+        ends = UtcEstimate(100 * SECOND_NS, 9, held[0])
+        begins = UtcEstimate(400 * SECOND_NS, 4, held[1])
+        async with opened(tmp_path, utc=ends) as log:
+            utc = dataclasses.replace(ends, synchronized=not held[0])
+            log.append([block(await begin(log, boot_id="one", utc=utc), 0, 200)])
+        async with opened(tmp_path) as log:
+            second = await begin(log, start_ns=SECOND_NS, boot_id="two", utc=begins)
+        assert (second.hole_ns, second.hole_uncertainty_ns) == (299 * SECOND_NS, UNKNOWN_NS)
 
     async def test_a_hole_is_never_negative(self, tmp_path: Path) -> None:
         """Where clocks say that a session began before the last one ended, the doubt says so."""

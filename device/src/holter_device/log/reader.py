@@ -18,6 +18,7 @@ from .join import Frames
 from .schema import (
     FILE_NAME,
     MAX_SEQUENCE,
+    UNKNOWN_NS,
     StoredSession,
     connect,
     decode_frames,
@@ -194,7 +195,7 @@ def _load(connection: sqlite3.Connection, where: str, *values: int) -> StoredSes
         base_ns=base_ns,
         kept_from=kept_from,
         next_sequence=max(end, kept_from),
-        utc=UtcEstimate(offset, uncertainty),
+        utc=UtcEstimate(offset, uncertainty, uncertainty != UNKNOWN_NS),
     )
 
 

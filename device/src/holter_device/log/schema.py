@@ -58,6 +58,8 @@ CREATE TABLE windows (
   reason INTEGER NOT NULL, inference_ns INTEGER NOT NULL, scores BLOB NOT NULL);
 CREATE TABLE model_changes (key INTEGER PRIMARY KEY, sha256 TEXT NOT NULL);
 """
+# Uncertainty of a wall clock that no time server holds, and of what follows from it.
+UNKNOWN_NS = 2**63 - 1
 _ENDS = ("sessions", "frames", "models", "windows", "model_changes")
 
 

@@ -21,6 +21,7 @@ from .rows import Plan, plan_rows, row_frames
 from .schema import (
     FILE_NAME,
     MAX_SEQUENCE,
+    UNKNOWN_NS,
     StoredSession,
     encode_facts,
     encode_frames,
@@ -136,7 +137,7 @@ class Writer:
         first = stored.next_sequence
         end = batch.frames[-1].next_sequence if batch.frames else first
         plan = plan_rows(self._unfilled, batch.frames, self.row_frames)
-        moved = abs(utc.offset_ns - stored.utc.offset_ns) > _UTC_MOVED_NS
+        moved = _moved(stored.utc, utc)
         recorded_ns = stored.base_ns + session.grid.time_ns(end) - session.grid.start_ns
         with self._transaction():
             self._write_rows(session.session_id, plan)
@@ -145,7 +146,7 @@ class Writer:
                 self._connection.execute(
                     "UPDATE sessions SET utc_offset_ns = ?, utc_uncertainty_ns = ?"
                     " WHERE session_id = ?",
-                    (utc.offset_ns, utc.uncertainty_ns, session.session_id),
+                    (utc.offset_ns, _uncertainty_ns(utc), session.session_id),
                 )
             newest = key_of(session.session_id, first)
             rows = max(2 * len(batch.results), batch.size // _SMALL_ROW_BYTES)
@@ -204,7 +205,7 @@ class Writer:
                 session.grid.rate_hz,
                 base_ns,
                 session.utc.offset_ns,
-                session.utc.uncertainty_ns,
+                _uncertainty_ns(session.utc),
                 encode_facts(session),
             ),
         )
@@ -244,15 +245,29 @@ def _kept(rows: list[Block], earliest: Position | None) -> list[Block]:
     return [row for row in rows if (row.session_id, row.first_sequence) >= kept_from]
 
 
+def _moved(before: UtcEstimate, now: UtcEstimate) -> bool:
+    """Whether a wall clock was stepped, or a time server took hold of it or lost it."""
+    stepped = abs(now.offset_ns - before.offset_ns) > _UTC_MOVED_NS
+    return stepped or now.synchronized != before.synchronized
+
+
+def _uncertainty_ns(utc: UtcEstimate) -> int:
+    return utc.uncertainty_ns if utc.synchronized else UNKNOWN_NS
+
+
 def _hole(
     last: StoredSession | None, grid: Grid, boot_id: str, utc: UtcEstimate
 ) -> tuple[int, int]:
-    """Time from the end of the last session to a new grid's frame 0, and its uncertainty, in ns."""
+    """Time from the end of the last session to a new grid's frame 0, and its uncertainty, in ns.
+
+    Across boots it is by the wall clocks. Where one was not held to a time server it may have been
+    behind by as long as the device was off, and nobody knows: the uncertainty is UNKNOWN_NS.
+    """
     if last is None:
         return 0, 0
     hole_ns, uncertainty_ns = grid.start_ns - last.end_ns, 0
     if last.session.boot_id != boot_id:
         hole_ns += utc.offset_ns - last.utc.offset_ns
-        uncertainty_ns = utc.uncertainty_ns + last.utc.uncertainty_ns
+        uncertainty_ns = _uncertainty_ns(utc) + _uncertainty_ns(last.utc)
     # Below 0 one of the clocks was wrong, by that much or more.
-    return max(0, hole_ns), uncertainty_ns + max(0, -hole_ns)
+    return max(0, hole_ns), min(uncertainty_ns + max(0, -hole_ns), UNKNOWN_NS)
