@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -18,11 +18,18 @@ class Follower(Generic[_E]):
     Args:
         stream: the stream.
         take: is given each event; what it raises is raised by `until`.
+        gate: is awaited before each further event is asked for; it makes a slow reader.
     """
 
-    def __init__(self, stream: EventStream[_E], take: Callable[[_E], None]) -> None:
+    def __init__(
+        self,
+        stream: EventStream[_E],
+        take: Callable[[_E], None],
+        gate: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self.stream = stream
         self._take = take
+        self._gate = gate
         self._came = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -58,3 +65,5 @@ class Follower(Generic[_E]):
         async for event in self.stream:
             self._take(event)
             self._came.set()
+            if self._gate is not None:
+                await self._gate()
