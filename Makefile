@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 TFLITE_VENV := .venv-tflite
 TFLITE_STAMP := $(TFLITE_VENV)/.synced
+KERAS2 := .build/tf_keras
+KERAS2_STAMP := $(KERAS2)/.synced
 CODEGEN_VENV := .venv-codegen
 CODEGEN_STAMP := $(CODEGEN_VENV)/.synced
 BUF_VERSION := 1.75.0
@@ -14,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 SOURCES := proto/src/holter/spec.py proto/generate.py device/src host/src
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test test-long test-hardware check format proto bench wheels models clean
+.PHONY: help sync demo test test-long test-hardware check format proto bench zoo wheels models clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +39,12 @@ $(TFLITE_STAMP): constraints/tflite.txt proto/pyproject.toml device/pyproject.to
 	  -c constraints/tflite.txt -e proto -e 'device[tflite]'
 	@touch $@
 
+# Keras 2 for the tests alone, beside TensorFlow and not into it: it asks for the other package of it.
+$(KERAS2_STAMP): $(STAMP) constraints/keras2.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+	  --target $(KERAS2) -r constraints/keras2.txt
+	@touch $@
+
 $(CODEGEN_STAMP): constraints/codegen.txt
 	@test -x $(CODEGEN_VENV)/bin/python || $(PYTHON) -m venv $(CODEGEN_VENV)
 	@$(CODEGEN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
@@ -52,11 +60,11 @@ TFLITE_READY = $(shell $(BIN)/python -c 'import sys; print(sys.version_info[:2] 
 demo: $(STAMP) ## Convert a SavedModel, deploy it to a simulated device, classify its ECG
 	@$(BIN)/python examples/demo.py models/ecg-rhythm/saved_model
 
-test: $(STAMP) ## Set up and run the tests
+test: $(STAMP) $(KERAS2_STAMP) ## Set up and run the tests
 	@if [ -n "$(TFLITE_READY)" ]; then $(MAKE) --no-print-directory $(TFLITE_STAMP); fi
 	@$(PYTEST) -m "not long and not hardware"
 
-test-long: $(STAMP) ## Run the full-size tests too
+test-long: $(STAMP) $(KERAS2_STAMP) ## Run the full-size tests too
 	@if [ -n "$(TFLITE_READY)" ]; then $(MAKE) --no-print-directory $(TFLITE_STAMP); fi
 	@$(PYTEST) -m "not hardware"
 
@@ -85,6 +93,10 @@ proto: $(CODEGEN_STAMP) ## Generate the stubs from proto/holter/v1
 
 bench: $(STAMP) ## Run all benchmarks; one JSON line each
 	@for file in bench/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+
+zoo: $(STAMP) $(KERAS2_STAMP) ## Convert a zoo of architectures and run it in both runtimes
+	@if [ -n "$(TFLITE_READY)" ]; then $(MAKE) --no-print-directory $(TFLITE_STAMP); fi
+	@$(BIN)/python tests/zoo.py
 
 wheels: $(STAMP) ## Build the three wheels into .build/wheels
 	@rm -rf */build

@@ -1,25 +1,25 @@
-"""A zoo of ECG architectures, each saved in every way that applies: python zoo.py DIRECTORY.
+"""A zoo of ECG architectures, each saved in every way that applies.
 
-Makes DIRECTORY/ARCHITECTURE/WAY for each of `ARCHITECTURES` and of `WAYS`: SavedModels, but for the
-way "keras", a file. NAME.npz beside them holds `windows`, float32 (count, WINDOW, 1), and `scores`
-that Keras itself gave for them before anything was saved.
+`build` makes DIRECTORY/ARCHITECTURE/WAY for pairs of `ARCHITECTURES` and `WAYS`: SavedModels, but
+for the way "keras", a file. An .npz beside each holds `windows`, float32 (count, frames, 1), and
+`scores`, those that Keras itself gave for them before anything was saved.
 
-Imports TensorFlow in functions only, and Keras 2 (tf_keras) where it is installed, else leaves out
-the way "keras2".
+TensorFlow and Keras are imported when they are needed, and Keras 2 (tf_keras) where it is installed
+or in .build/tf_keras, where `make zoo` and `make test` put it.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-WINDOW = 3600
+ROOT = Path(__file__).parents[2]
 LABELS = ("N", "L", "R", "A", "V", "F", "Q")
 
 _Layer = Callable[[Any, Any], Any]
@@ -59,12 +59,16 @@ def _se_lstm(keras: Any, x: Any) -> Any:
     x = layers.Conv1D(32, 7, activation="relu")(x)
     x = layers.BatchNormalization()(x)
     x = layers.MaxPooling1D(2)(x)
-    return layers.LSTM(10, dropout=0.2)(_squeezed(keras, x))
+    return layers.LSTM(10)(_squeezed(keras, x))
 
 
 def _gru(keras: Any, x: Any) -> Any:
-    """With dropout of both kinds, whose seeds Keras 3 exports as state that each call assigns."""
-    return keras.layers.GRU(12, dropout=0.2, recurrent_dropout=0.1)(_front(keras, x))
+    return keras.layers.GRU(12)(_front(keras, x))
+
+
+def _dropout_lstm(keras: Any, x: Any) -> Any:
+    """Keras 3 exports the seed of this dropout as state, which each call assigns."""
+    return keras.layers.LSTM(10, dropout=0.2, recurrent_dropout=0.1)(_front(keras, x))
 
 
 def _bilstm(keras: Any, x: Any) -> Any:
@@ -99,7 +103,7 @@ def _transformer(keras: Any, x: Any) -> Any:
 def _stft(keras: Any, x: Any) -> Any:
     """A spectrogram by tf.signal.stft, in Keras 3 through keras.ops, then Conv2D over it."""
     layers = keras.layers
-    signal = layers.Reshape((WINDOW,))(x)
+    signal = layers.Reshape((x.shape[1],))(x)
     if hasattr(keras, "ops"):
         real, imaginary = keras.ops.stft(signal, 128, 64, 128, center=False)
     else:
@@ -118,6 +122,7 @@ ARCHITECTURES: dict[str, _Layer] = {
     "cnn": _cnn,
     "se_lstm": _se_lstm,
     "gru": _gru,
+    "dropout_lstm": _dropout_lstm,
     "bilstm": _bilstm,
     "stacked_lstm": _stacked_lstm,
     "tcn": _tcn,
@@ -126,17 +131,23 @@ ARCHITECTURES: dict[str, _Layer] = {
 }
 
 
-def _model(keras: Any, architecture: str) -> Any:
-    """A model with random weights, BatchNormalization's statistics among them."""
+def _model(keras: Any, architecture: str, windows: npt.NDArray[np.float32]) -> Any:
+    """A model with random weights, whose scores differ from window to window."""
     keras.utils.set_random_seed(3)
-    inputs = keras.layers.Input((WINDOW, 1), name="ecg")
-    x = ARCHITECTURES[architecture](keras, inputs)
-    outputs = keras.layers.Dense(len(LABELS), activation="softmax", name="rhythm")(x)
-    model = keras.Model(inputs, outputs, name=architecture)
+    inputs = keras.layers.Input(windows.shape[1:], name="ecg")
+    features = ARCHITECTURES[architecture](keras, inputs)
+    head = keras.layers.Dense(len(LABELS), activation="softmax", name="rhythm")
+    model = keras.Model(inputs, head(features), name=architecture)
     rng = np.random.default_rng(5)
     for layer in model.layers:
         if type(layer).__name__ == "BatchNormalization":
             layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    # Untrained, a network says nearly the same of every window: its logits are spread to 0 ± 3.
+    seen = np.array(keras.Model(inputs, features)(windows, training=False))
+    kernel, bias = head.get_weights()
+    logits = seen @ kernel + bias
+    gain = np.minimum(3 / logits.std(axis=0), 100)
+    head.set_weights([kernel * gain, (bias - logits.mean(axis=0)) * gain])
     return model
 
 
@@ -153,12 +164,12 @@ def _saved(model: Any, path: Path) -> None:
 
 
 def _module(model: Any, path: Path) -> None:
-    """A tf.Module around a model, of one window."""
+    """A tf.Module around a model, its batch 1."""
     import tensorflow as tf
 
     module = tf.Module()
     module.model = model
-    spec = tf.TensorSpec([1, WINDOW, 1], tf.float32, name="ecg")
+    spec = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="ecg")
     function = tf.function(lambda ecg: {"rhythm": model(ecg)}, input_signature=[spec])
     tf.saved_model.save(module, str(path), signatures=function)
 
@@ -169,7 +180,7 @@ def _tf1(model: Any, path: Path) -> None:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     v1 = tf.compat.v1
-    spec = tf.TensorSpec([None, WINDOW, 1], tf.float32, name="ecg")
+    spec = tf.TensorSpec(model.input_shape, tf.float32, name="ecg")
     traced = tf.function(lambda ecg: model(ecg), input_signature=[spec]).get_concrete_function()
     frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
     with v1.Graph().as_default(), v1.Session() as session:
@@ -196,42 +207,62 @@ WAYS: dict[str, tuple[Callable[[Any, Path], None], str]] = {
 }
 
 
+def pairs() -> list[tuple[str, str]]:
+    """Each (architecture, way) that applies: no one else saves the seed of a Keras 3 dropout."""
+    seeded = ("export", "keras", "keras2")
+    every = [(architecture, way) for architecture in ARCHITECTURES for way in WAYS]
+    return [(a, way) for a, way in every if a != "dropout_lstm" or way in seeded]
+
+
 def path_of(directory: Path, architecture: str, way: str) -> Path:
     """Where a model of the zoo is."""
     return directory / architecture / f"{way}{WAYS[way][1]}"
 
 
-def build(
-    directory: Path, pairs: list[tuple[str, str]], windows: npt.NDArray[np.float32]
-) -> Iterator[str]:
-    """Build and save (architecture, way) pairs; yields what was left out, and why."""
-    import keras
+def build(directory: Path, which: list[tuple[str, str]], windows: npt.NDArray[np.float32]) -> None:
+    """Make and save (architecture, way) pairs; none of the way "keras2" where there is no Keras 2.
 
+    Args:
+        directory: where they go; none of them is there yet.
+        which: what is made.
+        windows: float32, shape (count, frames, 1), millivolts of ECG.
+    """
     models: dict[tuple[str, bool], Any] = {}
-    has_keras2 = importlib.util.find_spec("tf_keras") is not None
-    for architecture, way in pairs:
-        is_keras2 = way == "keras2"
-        if is_keras2 and not has_keras2:
-            yield f"{architecture} {way}: no tf_keras is installed"
+    for architecture, way in which:
+        library = _library(way)
+        if library is None:
             continue
-        key = (architecture, is_keras2)
+        key = (architecture, way == "keras2")
         if key not in models:
-            models[key] = _model(_keras2() if is_keras2 else keras, architecture)
+            models[key] = _model(library, architecture, windows)
         path = path_of(directory, architecture, way)
         path.parent.mkdir(parents=True, exist_ok=True)
         WAYS[way][0](models[key], path)
-        scores = models[key](windows, training=False)
-        np.savez(path.with_suffix(".npz"), windows=windows, scores=np.array(scores))
+        scores = np.array(models[key](windows, training=False))
+        np.savez(path.with_suffix(".npz"), windows=windows, scores=scores)
 
 
-def _keras2() -> Any:
-    import tf_keras
+def _library(way: str) -> Any:
+    """Keras 3, or for "keras2" Keras 2, None where it is not installed."""
+    if way != "keras2":
+        import keras
 
-    return tf_keras
+        return keras
+    sys.path.append(str(ROOT / ".build" / "tf_keras"))
+    try:
+        return importlib.import_module("tf_keras")
+    except ImportError:
+        return None
+    finally:
+        sys.path.pop()
+
+
+def main() -> None:
+    """python zoo.py DIRECTORY WINDOWS.npy ARCHITECTURE:WAY…"""
+    directory, windows, *words = sys.argv[1:]
+    named = [word.split(":") for word in words]
+    build(Path(directory), [(name, way) for name, way in named], np.load(windows))
 
 
 if __name__ == "__main__":
-    random = np.random.default_rng(7).normal(0, 1, (4, WINDOW, 1)).astype(np.float32)
-    every = [(architecture, way) for architecture in ARCHITECTURES for way in WAYS]
-    for left_out in build(Path(sys.argv[1]), every, random):
-        print(left_out)
+    main()
