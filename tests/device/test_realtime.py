@@ -47,3 +47,29 @@ def test_what_is_permitted_is_done() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == "True True\n"
+
+
+@pytest.mark.parametrize("limit", ["resource.RLIM_INFINITY", "2**25"])
+def test_memory_to_come_is_locked_only_where_nothing_limits_it(limit: str) -> None:
+    """Under a limit a later allocation must not fail: what exists is locked, and no more."""
+    # Few may raise a limit; who may lock beyond it is only told another one here.
+    script = f"""
+import mmap, resource
+from holter_device.children import realtime
+resource.getrlimit = lambda _: ({limit}, {limit})
+
+def locked():
+    lines = open("/proc/self/status").read().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmLck")))
+
+if realtime.lock_memory():
+    before = locked()
+    later = mmap.mmap(-1, 2**26)
+    print(before > 0, locked() - before >= 2**26)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    if not done.stdout:
+        pytest.skip("this user may not lock so much memory: run the tests as root")
+    assert done.stdout == f"True {limit == 'resource.RLIM_INFINITY'}\n"

@@ -23,7 +23,7 @@ from holter_device.sampler import ProcessSampler, child_clock
 from holter_device.samples import Block
 from holter_device.testing import LockstepClockServer, level, played
 from support.i2c import VirtualI2c, record_volts, virtual_i2c
-from support.sampling import Tile, assert_contiguous, counts_of, gaps_of, take
+from support.sampling import Tile, assert_contiguous, counts_of, environment, gaps_of, take
 
 LEVELS = (0.3, 1.1, 2.2, 3.1)
 CODES = bytes(int(volts * 256 / 3.3) for volts in LEVELS)
@@ -37,25 +37,10 @@ def lockstep(tmp_path: Path) -> Iterator[LockstepClockServer]:
         yield server
 
 
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """What children are started with; this process preloads nothing."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 @contextlib.asynccontextmanager
 async def _sampler(pi: VirtualI2c, config: Config) -> AsyncIterator[ProcessSampler]:
     """A sampler on the virtual bus, open."""
-    with _environment(pi.environment):
+    with environment(pi.environment):
         sampler = ProcessSampler(config, child_clock(config, 0))
         try:
             await sampler.open()
@@ -232,6 +217,7 @@ async def test_a_session_keeps_the_oversampling_that_auto_chose() -> None:
     assert_contiguous(tiles)
     assert again.frame_read_ns > before.frame_read_ns > 0
     assert again.oversampling == before.oversampling > 1
+    assert again.channels == before.channels  # as they were at the session's start
     assert len(frames) >= len(counts_of(tiles)) > 0
 
 
