@@ -78,7 +78,7 @@ class QualityCounter:
     def lateness(self, data: bytes) -> None:
         """Add what `take` of a Lateness gave; it is of the second of the last tile."""
         for counts in self._all():
-            counts.lateness.merge(data)
+            counts.merge(data)
         self._told = None
 
     def _all(self) -> tuple[_Counts, ...]:
@@ -105,7 +105,16 @@ class QualityCounter:
 class _Counts:
     """What is counted, of some frames."""
 
-    __slots__ = ("bus_errors", "late", "lateness", "missing", "received", "retries", "second")
+    __slots__ = (
+        "_quantiles_ns",
+        "bus_errors",
+        "late",
+        "lateness",
+        "missing",
+        "received",
+        "retries",
+        "second",
+    )
 
     def __init__(self, second: int = 0) -> None:
         self.second = second
@@ -115,6 +124,8 @@ class _Counts:
         self.retries = 0
         self.bus_errors: Counter[int] = Counter()
         self.lateness = Lateness()
+        # They change once a second, and are most of what an answer costs.
+        self._quantiles_ns: tuple[int, ...] | None = None
 
     def frames(self, count: int, *, received: bool) -> None:
         """Count frames of one kind."""
@@ -122,6 +133,11 @@ class _Counts:
             self.received += count
         else:
             self.missing += count
+
+    def merge(self, data: bytes) -> None:
+        """Add what `take` of a Lateness gave."""
+        self.lateness.merge(data)
+        self._quantiles_ns = None
 
     def remove(self, older: _Counts) -> None:
         """Take away what is among these; all but the greatest lateness."""
@@ -131,10 +147,13 @@ class _Counts:
         self.retries -= older.retries
         self.bus_errors -= older.bus_errors
         self.lateness.remove(older.lateness)
+        self._quantiles_ns = None
 
     def fields(self) -> dict[str, Any]:
         """The fields of a Quality."""
-        p50_ns, p99_ns, p999_ns = self.lateness.quantiles_ns(0.5, 0.99, 0.999)
+        if self._quantiles_ns is None:
+            self._quantiles_ns = self.lateness.quantiles_ns(0.5, 0.99, 0.999)
+        p50_ns, p99_ns, p999_ns = self._quantiles_ns
         return {
             "received_count": self.received,
             "missing_count": self.missing,
