@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -168,7 +169,9 @@ def _from_record(path: Path, wanted: Wanted) -> Array:
             f"Reading {path} needs wfdb; install it with: pip install 'holter-host[wfdb]'"
         ) from error
     try:
-        record = wfdb.rdrecord(str(path.with_suffix("")))
+        with warnings.catch_warnings():  # of wfdb's own use of pandas
+            warnings.simplefilter("ignore")
+            record = wfdb.rdrecord(str(path.with_suffix("")))
     except Exception as error:  # wfdb raises whatever its parsing meets
         raise BadInputError(f"{path} cannot be read as a WFDB record: {error}.") from error
     if record.p_signal is None:
@@ -194,16 +197,15 @@ def _from_windows(path: Path, wanted: Wanted) -> Array:
     except Exception as error:  # a damaged file raises several types, none documented
         raise BadInputError(f"{path} is not a .npy file of numbers.") from error
     shape = (wanted.window, wanted.channel_count)
-    if isinstance(values, np.ndarray) and values.ndim == 2 and wanted.channel_count == 1:
-        values = values[..., None]
-    if not isinstance(values, np.ndarray) or values.ndim != 3 or values.shape[1:] != shape:
+    shapes = [shape, shape[:1]] if wanted.channel_count == 1 else [shape]
+    if not isinstance(values, np.ndarray) or values.shape[1:] not in shapes:
         raise BadInputError(
             f"{path} has the shape {list(np.shape(values))}, not windows [count, {shape[0]}, "
             f"{shape[1]}] in {wanted.unit} as the model takes them."
         )
     if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
         raise BadInputError(f"{path} holds values that are not finite numbers.")
-    return values.astype(np.float32)
+    return values.astype(np.float32).reshape(-1, *shape)
 
 
 _READERS: Final = {".npz": _from_capture, ".hea": _from_record, ".npy": _from_windows}
