@@ -14,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import holter_host
-from holter_host import BadInputError, Capture, GapCause, _capture_file, connect
+from holter_host import (
+    BadInputError,
+    Capture,
+    GapCause,
+    LeadOffReason,
+    LeadOffRun,
+    _capture_file,
+    connect,
+)
 from holter_host.testing import Failure, FakeDevice, Hole, fake_counts
 from support.model_files import make_model
 
@@ -82,6 +90,47 @@ class TestCapture:
         with FakeDevice([100, 500]) as fake:
             taken = await take(fake)
         assert (len(taken), taken.session.session_id) == (100, 1)
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"),
+        [
+            (0.2, [(1, 72)]),
+            (100 / 360, [(1, 100)]),
+            # Frames of session 1, a hole of 1 s, and the rest of the time from session 2.
+            (1.2, [(1, 100)]),
+            (2.0, [(1, 100), (2, 720 - 360 - 100)]),
+            (9.0, [(1, 100), (2, 500)]),
+        ],
+    )
+    async def test_captures_go_from_session_to_session(
+        self, seconds: float, expected: list[tuple[int, int]]
+    ) -> None:
+        """There is a capture for each session, and the time between two of them counts."""
+        with FakeDevice([100, 500]) as fake:
+            async with connect(fake.address) as device:
+                taken = [part async for part in device.captures(seconds, "earliest")]
+            with holter_host.connect_sync(fake.address) as sync:
+                again = list(sync.captures(seconds, "earliest"))
+                last = 0
+                for event in sync.samples("earliest", seconds=seconds):
+                    last = getattr(event, "next_sequence", 0)
+            assert fake.wait_until_idle()
+        assert [(part.session.session_id, len(part)) for part in taken] == expected
+        assert [(part.session.session_id, len(part)) for part in again] == expected
+        assert all(part.first_sequence == 0 and part.valid.all() for part in taken)
+        assert 0 <= last - expected[-1][1] < 36
+
+    async def test_lead_off_runs_do_not_end_with_blocks(self) -> None:
+        """A run is whole, with its channels and reasons, however the device cuts its blocks."""
+        runs = [
+            LeadOffRun(10, 100, (1,), (LeadOffReason.RAILED,)),
+            LeadOffRun(110, 5, (0, 1), (LeadOffReason.LO_PLUS, LeadOffReason.SETTLING)),
+            LeadOffRun(350, 50),
+        ]
+        with FakeDevice([500], channels=("A0", "A1"), lead_off=runs, block=7) as fake:
+            taken = await take(fake)
+        assert taken.lead_off_runs == (*runs[:2], LeadOffRun(350, 10))
+        assert taken.channel_lead_off().sum(axis=0).tolist() == [5 + 10, 100 + 5 + 10]
 
     async def test_a_stream_without_frames(self) -> None:
         """Where no frame comes at all there is an error, not an empty capture."""
@@ -241,6 +290,16 @@ class TestClassify:
         assert (answer.label, answer.unclassifiable_reason) == ("", reason)
         assert answer.first_sequence == first
         assert not any(hasattr(request, "model_values") for request in fake.requests)
+
+    async def test_a_lead_off_of_another_channel_does_not_matter(self, tmp_path: Path) -> None:
+        """As on the device, only the channels that the model takes spoil its window."""
+        run = LeadOffRun(0, 500, (1,))
+        with FakeDevice([500], channels=("A0", "A1"), lead_off=[run]) as fake:
+            taken = await take(fake)
+            async with connect(fake.address) as device:
+                for channel, label in (("A0", True), ("A1", False)):
+                    await device.deploy(make_model(tmp_path / channel, channels=(channel,)))
+                    assert bool((await device.classify(taken)).label) is label
 
     @pytest.mark.parametrize(
         ("changes", "said"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import numpy as np
 import pytest
 
 import holter_host
-from holter_host import cli
+from holter.v1 import stream_pb2 as stream_pb
+from holter_host import LeadOffReason, LeadOffRun, cli
 from holter_host.testing import Failure, FakeDevice, Hole, fake_counts
 from support.model_files import FLATBUFFER, make_model
 
@@ -279,6 +281,66 @@ class TestStatus:
         assert f"model       rhythm, version 1 ({model.sha256[:12]})" in done.out
         assert "up 1 min 1 s" in done.out
 
+    def test_quality_recording_and_clock_are_told(self, holter: Holter, fake: FakeDevice) -> None:
+        """The table has what the device tells of its sampler, its log and its clock, in 80 columns.
+
+        A device whose disk takes no frames says so in the first line.
+        """
+        errors = [
+            stream_pb.BusErrorCount(errno=121, name="EREMOTEIO", count=1200),
+            stream_pb.BusErrorCount(errno=110, name="ETIMEDOUT", count=34),
+        ]
+        recent = stream_pb.RecentQuality(
+            duration_nanos=60 * 10**9,
+            received_count=21_599,
+            missing_count=1,
+            late_count=3,
+            achieved_rate_hz=359.983,
+            lateness_p50_nanos=40_000,
+            lateness_max_nanos=9_000_000,
+        )
+        fake.quality = stream_pb.SamplingQuality(
+            received_count=12_345_678,
+            missing_count=90,
+            late_count=77,
+            bus_error_count=1234,
+            retry_count=1,
+            bus_errors=errors,
+            lateness_p999_nanos=2_500_000,
+            last_minute=recent,
+        )
+        done = holter("status")
+        assert "frames      12345678 received, 90 missing, 77 late" in done.out
+        assert "  last min. 21599 received, 1 missing, 3 late; 359.983 Hz" in done.out
+        assert "99.9 % 2.50" in done.out
+        assert "greatest 9.00 ms" in done.out
+        assert "1234 (EREMOTEIO 1200, ETIMEDOUT 34); 1 retry, 0 restarts" in done.out
+        assert re.search(
+            r"clock       \d+\.\d\d ms (ahead of|behind) this computer's, ± ", done.out
+        )
+        assert "not synchronized" in done.out
+        assert max(map(len, done.out.splitlines())) <= 80
+        assert "ALARM" not in done.out
+        fake.recording.state = stream_pb.RECORDING_STATE_STOPPED
+        fake.recording.error = "no space left on device"
+        fake.recording.lost_frame_count = 720
+        fake.recording.size_bytes = 1_400_000_000
+        done = holter("status")
+        assert done.out.splitlines()[0] == "ALARM       not recording: no space left on device"
+        assert "recording   stopped; 1.4 GB on the disk; 720 frames lost" in done.out
+        found = holter("status", "--json").json
+        assert found["quality"]["bus_errors"][0] == {
+            "errno": 121,
+            "name": "EREMOTEIO",
+            "count": 1200,
+        }
+        assert found["quality"]["last_minute"]["achieved_rate_hz"] == 359.983
+        assert found["recording"]["state"] == "STOPPED"
+        assert found["clock_offset"]["probe_count"] == 8
+        fake.speed = 20.0
+        assert holter("status", "--json").json["clock_offset"] is None
+        assert "its clock runs 20 times as fast" in holter("status").out
+
     def test_json_has_the_names_of_the_wire(self, holter: Holter, fake: FakeDevice) -> None:
         """--json prints GetDeviceResponse by its names; what is unset is null."""
         found = holter("status", "--json").json
@@ -356,6 +418,52 @@ class TestWatch:
             assert [line for line in merged if next(iter(json.loads(line))) in kinds] == wanted
         started = [line for line in both.lines if "session_started" in line]
         assert len(started) == 2
+
+    def test_an_electrode_that_is_off_is_named(
+        self, holter: Holter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A line of samples names each channel whose electrode was off, and why."""
+        runs = [
+            LeadOffRun(3, 2, (1,), (LeadOffReason.RAILED,)),
+            LeadOffRun(5, 2, (1,), (LeadOffReason.LO_PLUS, LeadOffReason.SETTLING)),
+            LeadOffRun(12, 1),
+        ]
+        with FakeDevice([20], channels=("A0", "A1"), lead_off=runs, block=10) as fake:
+            lines = holter("watch", "--samples", "--device", fake.address).out.splitlines()
+        assert lines[1].endswith("  electrode off: A1 LO_PLUS+RAILED+SETTLING")
+        assert lines[2].endswith("  electrode off: A0, A1")
+
+    @pytest.mark.parametrize("start", ["2:100", "2026-01-01T00:00:02.278Z", "live", "earliest"])
+    def test_it_starts_where_it_is_told(self, holter: Holter, fake: FakeDevice, start: str) -> None:
+        """--from takes a place of the log, a time and the two ends."""
+        assert holter("watch", "--samples", "--from", start, "--count", "1").code == 0
+        kinds = {"2:100": "position", "live": "live", "earliest": "earliest"}
+        request = fake.requests[-1].start
+        assert request.WhichOneof("start") == kinds.get(start, "time")
+        if start == "2:100":
+            assert (request.position.session_id, request.position.sequence) == (2, 100)
+        elif start not in kinds:
+            assert request.time.ToNanoseconds() == 1_767_225_602_278_000_000
+
+    @pytest.mark.parametrize("flags", [[], ["--json"]])
+    def test_an_alarm_is_told_once(self, flags: list[str]) -> None:
+        """A device that stops recording says so on stderr, once for both streams; and its end."""
+        with FakeDevice([36], hold=True) as fake:
+            fake.recording.state = stream_pb.RECORDING_STATE_STOPPED
+            words = ["watch", "--samples", "--classifications", *flags, "--device", fake.address]
+            with subprocess.Popen([*HOLTER, *words], stderr=subprocess.PIPE, text=True) as process:
+                assert process.stderr is not None
+                first = process.stderr.readline()
+                fake.recording.state = stream_pb.RECORDING_STATE_RECORDING
+                second = process.stderr.readline()
+                process.send_signal(signal.SIGINT)
+                assert process.stderr.read().strip() == ""
+        if flags:
+            states = [json.loads(line)["recording"]["state"] for line in (first, second)]
+            assert states == ["STOPPED", "RECORDING"]
+        else:
+            assert first.startswith("holter: ALARM: the device's disk takes no frames")
+            assert second == "holter: the device records again\n"
 
     @pytest.mark.parametrize("count", [1, 3])
     def test_count_counts_blocks_and_classifications(
@@ -453,6 +561,33 @@ class TestCapture:
         assert done.code == 1
         assert "the frames ended after 2.78 of 10 s" in done.err
         assert len(holter_host.Capture.load(tmp_path / "ecg.npz")) == 1000
+
+    def test_each_session_is_a_file(self, holter: Holter, fake: FakeDevice, tmp_path: Path) -> None:
+        """Where the device was started again, the next session is the next file; that is said."""
+        words = ["capture", "--from", "earliest", "-o", tmp_path / "ecg.npz", "--seconds"]
+        done = holter(*words, "3")
+        assert done.code == 0
+        assert "session 2 began 1.00 s after the last frame of session 1" in done.err
+        parts = [holter_host.Capture.load(tmp_path / name) for name in ("ecg.npz", "ecg.2.npz")]
+        assert [(len(part), part.session.session_id) for part in parts] == [(500, 1), (220, 2)]
+        done = holter(*words, "9", "--json")
+        assert (done.code, len(done.lines)) == (1, 2)
+        assert done.lines[1]["capture"]["path"].endswith("ecg.2.npz")
+        assert "the frames ended after 5.17 of 9 s" in done.err
+
+    def test_a_break_is_carried_through(
+        self, holter: Holter, fake: FakeDevice, tmp_path: Path
+    ) -> None:
+        """A connection that is lost costs a capture nothing; with --no-reconnect it is an error."""
+        broken = Failure(grpc.StatusCode.UNAVAILABLE, after=3)
+        fake.fail("StreamSamples", broken, broken)
+        words = ["capture", "--from", "2:0", "--seconds", "1", "-o", tmp_path / "ecg.npz"]
+        done = holter(*words)
+        assert (done.code, len(holter_host.Capture.load(tmp_path / "ecg.npz"))) == (0, 360)
+        assert done.err.count("connection lost; trying again") == 2
+        fake.fail("StreamSamples", broken)
+        done = holter(*words, "--no-reconnect")
+        assert (done.code, done.out) == (1, "")
 
     def test_a_place_that_cannot_be_written_is_found_first(
         self, holter: Holter, fake: FakeDevice, tmp_path: Path
@@ -560,6 +695,26 @@ class TestProcess:
                 assert process.stdout.read() == ""
                 assert process.stderr.read().strip() == ""
             assert process.returncode == 130
+
+    @pytest.mark.parametrize(
+        "module", ["click", "holter_host.cli._group", "holter_host.cli._watch", "numpy", "grpc"]
+    )
+    def test_ctrl_c_while_it_loads_is_silent(self, module: str) -> None:
+        """Ctrl-C while any module loads ends the process by that signal, with nothing said."""
+        code = (
+            "import os, signal, sys\n"
+            "class Interrupt:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+            "from holter_host.cli import main\n"
+            "sys.meta_path.insert(0, Interrupt())\n"
+            "sys.argv = ['holter', 'watch']\n"
+            "main()\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
     @pytest.mark.parametrize(
         ("verb", "drawn"), [("deploy", "takes and judges rhythm.tflite"), ("capture", "capturing")]

@@ -26,7 +26,7 @@ class Backoff:
     """
 
     base: float = 0.25
-    cap: float = 5.0
+    cap: float = 3.0
     uniform: Callable[[float, float], float] = random.uniform
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic

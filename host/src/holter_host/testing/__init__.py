@@ -31,7 +31,13 @@ from holter.v1 import model_service_pb2_grpc as model_grpc
 from holter.v1 import sample_service_pb2_grpc as sample_grpc
 from holter.v1 import stream_pb2 as stream_pb
 from holter_host.testing._services import Services
-from holter_host.testing._signal import LOG_ID, START_NANOS, UTC_OFFSET_NANOS, fake_counts
+from holter_host.testing._signal import (
+    HOLE_NANOS,
+    LOG_ID,
+    START_NANOS,
+    UTC_OFFSET_NANOS,
+    fake_counts,
+)
 from holter_host.testing._status import Failure
 from holter_host.types import LeadOffRun
 
@@ -165,7 +171,7 @@ class FakeDevice:
             session_id=session_id,
             log_id=self.log_id,
             rate_hz=self.rate_hz,
-            start_monotonic_nanos=START_NANOS * session_id,
+            start_monotonic_nanos=self.start_nanos(session_id),
             channels=[
                 stream_pb.Channel(
                     name=name, volts_per_count=3.3 / 256, gain=1100, baseline_volts=1.65
@@ -176,6 +182,11 @@ class FakeDevice:
             boot_id="boot",
             utc=self.utc(),
         )
+
+    def start_nanos(self, session_id: int) -> int:
+        """The monotonic time of a session's first frame: HOLE_NANOS after the one before it."""
+        frames = sum(self.frames[: session_id - 1])
+        return START_NANOS + (session_id - 1) * HOLE_NANOS + round(frames * 1e9 / self.rate_hz)
 
     def utc(self) -> stream_pb.UtcEstimate:
         """The wall clock."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 LOG_ID: Final = "00000000-0000-4000-8000-000000000001"
 START_NANOS: Final = 1_000_000_000
+HOLE_NANOS: Final = 1_000_000_000  # between one session and the next
 UTC_OFFSET_NANOS: Final = 1_767_225_600_000_000_000  # monotonic 0 is 2026-01-01T00:00:00Z
 
 

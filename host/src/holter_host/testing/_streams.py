@@ -11,7 +11,7 @@ from holter.v1 import classification_service_pb2 as classification_pb
 from holter.v1 import model_service_pb2 as model_pb
 from holter.v1 import sample_service_pb2 as sample_pb
 from holter.v1 import stream_pb2 as stream_pb
-from holter_host.testing._signal import START_NANOS, fake_counts
+from holter_host.testing._signal import HOLE_NANOS, fake_counts
 from holter_host.testing._status import Failure, abort
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def stream(
                 session=device.session(number),
                 previous_session_id=number - 1,
                 previous_next_sequence=device.frames[number - 2] if number > 1 else 0,
-                hole_nanos=10**9 if number > 1 else 0,
+                hole_nanos=HOLE_NANOS if number > 1 else 0,
             ),
         )
         yield from content(device, number, sequence, frames)
@@ -186,4 +186,4 @@ def _classification(
 
 
 def _nanos(device: FakeDevice, session_id: int, sequence: int) -> int:
-    return START_NANOS * session_id + round(sequence * 1e9 / device.rate_hz)
+    return device.start_nanos(session_id) + round(sequence * 1e9 / device.rate_hz)
