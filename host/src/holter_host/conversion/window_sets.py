@@ -163,15 +163,15 @@ def _from_capture(path: Path, wanted: Wanted) -> Array:
 
 def _from_record(path: Path, wanted: Wanted) -> Array:
     try:
-        import wfdb
+        with warnings.catch_warnings():  # of its own use of pandas
+            warnings.simplefilter("ignore")
+            import wfdb
+
+            record = wfdb.rdrecord(str(path.with_suffix("")))
     except ImportError as error:
         raise ConversionError(
             f"Reading {path} needs wfdb; install it with: pip install 'holter-host[wfdb]'"
         ) from error
-    try:
-        with warnings.catch_warnings():  # of wfdb's own use of pandas
-            warnings.simplefilter("ignore")
-            record = wfdb.rdrecord(str(path.with_suffix("")))
     except Exception as error:  # wfdb raises whatever its parsing meets
         raise BadInputError(f"{path} cannot be read as a WFDB record: {error}.") from error
     if record.p_signal is None:
