@@ -106,6 +106,20 @@ class TestSource:
         await sampler.close()
         assert counts_of(tiles) == _expected(config, tiles[-1].next_sequence)
 
+    async def test_a_minute_of_simulated_time_is_one_of_the_grid(self) -> None:
+        """At full speed the last minute is the grid's newest; blocks have no lateness."""
+        sampler = _sampler(Config(simulate="sinus", speed="max"))
+        await sampler.open()
+        tiles = await take(sampler, GRID, 100 * 360)
+        quality = sampler.quality
+        await sampler.close()
+        recent = quality.last_minute
+        assert quality.received_count == tiles[-1].next_sequence
+        assert 59e9 <= recent.duration_ns <= 60e9
+        assert recent.achieved_rate_hz == 360
+        assert recent.received_count == round(recent.duration_ns * 360 / 1e9)
+        assert (quality.lateness_max_ns, recent.lateness_p999_ns) == (0, 0)
+
     async def test_a_record_ends_normally(self, short_record: Path) -> None:
         """A replay that is not looped is over after its last frame, with nothing left out."""
         sampler = _sampler(Config(replay=str(short_record), speed="max"))

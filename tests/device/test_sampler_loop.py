@@ -286,6 +286,16 @@ def test_what_failed_is_told_with_each_flush(pipes: Pipes) -> None:
     assert _bus(pipes.frames()) == (6, {errno.ETIMEDOUT: 6})
 
 
+def test_a_long_hole_is_told_at_once(pipes: Pipes) -> None:
+    """Ticks that passed count for the flush: a bus whose timeout is a second is no silence."""
+    outbox = Outbox(pipes.output, pipes.control, frame_size=1, flush_ticks=9, waits=False)
+    outbox.missing(0, 1, GapCause.BUS_ERROR)
+    outbox.missing(1, 360, GapCause.LATE)
+    pipes.drain()
+    tiles = _tiles(pipes.frames())
+    assert tiles == [(0, 1, GapCause.BUS_ERROR), (1, 360, GapCause.LATE)]
+
+
 def test_errors_that_find_the_pipe_full_are_told_later(
     pipes: Pipes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,7 +94,7 @@ class Outbox:
         else:
             self._write_missing()
             self._missing = (sequence, frame_count, cause)
-        self._tick()
+        self._tick(frame_count)
 
     def bus_error(self, sequence: int, errno: int) -> None:
         """Count a read that failed. It is told before its frame, as `retry` is."""
@@ -135,8 +135,8 @@ class Outbox:
         self.flush()
         self._write(kind, b"")
 
-    def _tick(self) -> None:
-        self._ticks += 1
+    def _tick(self, count: int = 1) -> None:
+        self._ticks += count
         if self._ticks >= self._flush_ticks:
             self.flush()
 
