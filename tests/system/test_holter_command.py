@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import signal
@@ -15,7 +16,7 @@ import pytest
 
 import holter_host
 from holter_host.bundle import write_bundle
-from support.cut_proxy import CutProxy
+from support.cut_proxy import Cut, CutProxy, How
 from support.daemon import holterd, run
 
 SIMULATED = ("--simulate", "bigeminy", "--speed", "20")
@@ -46,7 +47,10 @@ async def test_from_nothing_to_a_classification(
 
         code, out, _ = await holter(at, "deploy", model, "--dry-run", "--json")
         steps = [step["name"] for step in json.loads(out)["gate_report"]["steps"]]
-        assert (code, steps) == (0, ["digest", "load", "golden"])
+        assert (code, steps) == (
+            0,
+            ["digest", "spec", "ops", "load", "golden", "latency", "memory"],
+        )
         assert (await holter(at, "models"))[0] == 5
 
         code, out, _ = await holter(at, "deploy", model, "--json")
@@ -211,3 +215,108 @@ async def test_a_device_that_dies(tmp_path: Path) -> None:
         code, _, err = await holter(daemon.address, "watch")
     assert (code, err.count("\n")) == (1, 1)
     assert f"No Holter device answers at {daemon.address}" in err
+
+
+def _frames(events: list[Any]) -> dict[int, list[int]]:
+    """The counts of each session; a frame that comes twice, or out of order, is a failure."""
+    found: dict[int, list[int]] = {}
+    for event in events:
+        if isinstance(event, holter_host.SessionStarted):
+            assert event.session.session_id not in found
+            found[event.session.session_id] = []
+        else:
+            assert isinstance(event, holter_host.SampleBlock)
+            counts = found[event.session_id]
+            assert event.first_sequence == len(counts)
+            counts += event.counts[:, 0].tolist()
+    return found
+
+
+async def test_a_backlog_through_a_link_that_breaks(tmp_path: Path) -> None:
+    """A reader that lags gets each frame once, whatever becomes of its link and of holterd.
+
+    Its link is cut in every way, holterd is killed in the middle and started again elsewhere: what
+    it joined is what the log has, and nobody who was there all the time saw anything else.
+    """
+    cuts = [
+        Cut(after, how) for after in (0, 900, 20_000) for how in (How.RST, How.BLACK_HOLE, How.FIN)
+    ]
+    flags = ("--simulate", "sinus", "--speed", "400")
+    events: list[Any] = []
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(holterd(tmp_path, *flags))
+        proxy = await stack.enter_async_context(CutProxy(first.address))
+        connection = holter_host.connect(proxy.address, silence=0.5)
+        device = await stack.enter_async_context(connection)
+        async with holter_host.connect(first.address) as direct:
+            await _read_until(direct.samples("earliest"), 1, 100_000)
+        proxy.plan(cuts)
+        stream = device.samples("earliest")
+        events += await _read_until(stream, 1, 80_000)
+        await first.stop(signal.SIGKILL)
+        second = await stack.enter_async_context(holterd(tmp_path, *flags))
+        proxy.retarget(second.address)
+        events += await _read_until(stream, 2, 5_000)
+        reconnects = stream.reconnect_count
+        await stream.aclose()
+        async with holter_host.connect(second.address) as direct:
+            logged = _frames(await _read_until(direct.samples("earliest"), 2, 5_000))
+    joined = _frames(events)
+    assert reconnects >= 5
+    kept = len(logged[1])
+    assert kept >= 100_000
+    assert joined[1][:kept] == logged[1]
+    assert len(joined[2]) >= 5_000
+    length = min(len(joined[2]), len(logged[2]))
+    assert joined[2][:length] == logged[2][:length]
+
+
+async def _read_until(stream: Any, session_id: int, sequence: int) -> list[Any]:
+    """The events of a stream up to a place."""
+    events = []
+    async for event in stream:
+        events.append(event)
+        place = (event.session_id, event.next_sequence) if hasattr(event, "counts") else (0, 0)
+        if place >= (session_id, sequence):
+            break
+    return events
+
+
+async def test_watching_a_device_that_is_started_again(tmp_path: Path) -> None:
+    """`holter watch` waits for a device that is stopped, says so, and prints its next session."""
+    flags = ("--simulate", "sinus", "--speed", "20")
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(holterd(tmp_path, *flags))
+        proxy = await stack.enter_async_context(CutProxy(first.address))
+        watching = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).parent / "holter"),
+            *("watch", "--samples", "--json", "--from", "1:0", "--device", proxy.address),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=2**20,
+        )
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        lines = [json.loads(await watching.stdout.readline()) for _ in range(3)]
+        assert await first.stop(signal.SIGTERM) == 0
+        lost = json.loads(await watching.stderr.readline())["connection"]
+        second = await stack.enter_async_context(holterd(tmp_path, *flags))
+        proxy.retarget(second.address)
+        again = json.loads(await watching.stderr.readline())["connection"]
+        while lines[-1].get("sample_block", {}).get("session_id") != 2:
+            lines.append(json.loads(await watching.stdout.readline()))
+        watching.send_signal(signal.SIGINT)
+        await watching.communicate()
+    assert (lost["connected"], again["connected"], watching.returncode) == (False, True, 130)
+    started = [line["session_started"] for line in lines if "session_started" in line]
+    assert [event["session"]["session_id"] for event in started] == [1, 2]
+    expected = 0
+    for line in lines:
+        block = line.get("sample_block")
+        if block is None:
+            expected = 0 if "session_started" in line else expected
+            continue
+        assert block["first_sequence"] == expected
+        expected += block["frame_count"]
+        if block["session_id"] == 1:
+            assert expected <= started[1]["previous_next_sequence"]
