@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from holter_host.conversion import ConversionOptions, Converter, find_options
-from holter_host.conversion.fidelity import Fidelity
+from holter_host.conversion.fidelity import Fidelity, default_tolerance, difference_limit
 from holter_host.conversion.golden import golden_windows
 from holter_host.conversion.normalize import normalized
 from holter_host.conversion.resolve import Ends, plan_input, resolve_spec
@@ -45,6 +45,12 @@ class TestOptions:
         assert len(read.given()) == 16
         assert (read.labels, read.hop, read.normalize) == (("N", "V"), 250, "minmax")
 
+    def test_recordings_of_a_file_are_beside_it(self, tmp_path: Path) -> None:
+        """A relative path in model.toml is seen from where that file is."""
+        (tmp_path / "model.toml").write_text('evaluate = ["records", "/data/a.npz"]\n')
+        options = ConversionOptions.from_toml(tmp_path / "model.toml")
+        assert options.evaluate == (str(tmp_path / "records"), "/data/a.npz")
+
     @pytest.mark.parametrize(
         ("text", "words"),
         [
@@ -61,6 +67,10 @@ class TestOptions:
             ('normalize = "robust"', "normalize is 'robust', not one of none, zscore, minmax"),
             ("window = 10\ninput_shape = [1, 9]", "does not hold one window of 10 frames"),
             ("input_shape = [1, 'x']", "input_shape"),
+            ('quantize = "int4"', "quantize is 'int4', not one of none, float16, dynamic, int8"),
+            ("max_label_flips = 2", "max_label_flips is 2, not a share from 0 to 1"),
+            ('evaluate = "a.npz"', "evaluate is 'a.npz', not a list of paths"),
+            ("representative = []", "representative is (), not a list of paths"),
             ("name = [", "is not TOML"),
         ],
     )
@@ -251,6 +261,29 @@ class TestFidelity:
         assert fidelity.label_flips == 1
         with pytest.raises(ConversionError, match=r"differ by up to 0\.3 .*1 labels change"):
             fidelity.check_difference(1e-4, "none")
+
+    def test_a_quantisation_may_change_so_many_labels(self) -> None:
+        """At the share that is allowed it passes; one label more is refused, with what to do."""
+        expected = np.eye(2, dtype=np.float32)[np.zeros(200, int)]
+        actual = expected.copy()
+        actual[:2] = actual[:2, ::-1]
+        Fidelity.measure(expected, actual).check_labels(0.01, "int8", "a set")
+        actual[2] = actual[2, ::-1]
+        with pytest.raises(
+            ConversionError,
+            match=r"of 3 of 200 windows of a set, 1\.5 % \(allowed 1 %\); .*dynamic",
+        ):
+            Fidelity.measure(expected, actual).check_labels(0.01, "int8", "a set")
+
+    def test_a_quantised_model_stays_below_what_a_device_may_differ_by(self) -> None:
+        """The limit here leaves a margin of a device's tolerance, which scales with logits."""
+        probabilities, logits = np.float32([[0.2, 0.8]]), np.float32([[-9, 20]])
+        assert default_tolerance("none", logits) == 1e-3
+        assert default_tolerance("int8", probabilities) == 0.05
+        assert default_tolerance("dynamic", logits) == pytest.approx(1)
+        for kind in ("float16", "dynamic", "int8"):
+            assert difference_limit(kind, probabilities, 0.3) < 0.3
+        assert difference_limit("none", logits, 0.3) == pytest.approx(2e-3)
 
     def test_nan_is_never_faithful(self) -> None:
         """A .tflite that gives NaN is refused, though no comparison with NaN is over a limit."""
