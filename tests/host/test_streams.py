@@ -221,6 +221,11 @@ class TestRestarts:
             await anext(stream)
 
 
+def _started(session_id: int) -> tuple[str, Any]:
+    session = stream_pb.Session(session_id=session_id, log_id="log")
+    return "session_started", stream_pb.SessionStarted(session=session)
+
+
 def _script(*calls: list[tuple[str, Any]]) -> tuple[Any, list[Any]]:
     """What opens calls that give these events and then break, and the starts that it was given."""
     starts: list[Any] = []
@@ -234,6 +239,8 @@ def _script(*calls: list[tuple[str, Any]]) -> tuple[Any, list[Any]]:
             if not self._events:
                 return grpc.aio.EOF
             kind, event = self._events.pop(0)
+            if kind == "wait":
+                await asyncio.Event().wait()
             return classification_pb.StreamClassificationsResponse(**{kind: event})
 
         async def code(self) -> grpc.StatusCode:
@@ -264,10 +271,7 @@ async def test_a_change_that_was_told_early_is_told_once() -> None:
         fields = {"session_id": 1, "last_sequence": last}
         return "classification", classification_pb.Classification(**fields)
 
-    started = (
-        "session_started",
-        stream_pb.SessionStarted(session=stream_pb.Session(session_id=1, log_id="log")),
-    )
+    started = _started(1)
     end = ("end", stream_pb.StreamEnd(session_id=1, next_sequence=500, reason=2))
     open_call, starts = _script(
         [started, change(0, "a"), window(99), change(300, "b")],
@@ -374,7 +378,7 @@ class TestGivingUp:
                 await anext(stream)
                 await anext(stream)
                 stream._sequence = 30
-                with pytest.raises(holter_host.ProtocolError, match="frame 36 where frame 30"):
+                with pytest.raises(holter_host.ProtocolError, match="at frame 36 where frame 30"):
                     await anext(stream)
 
 
@@ -438,6 +442,31 @@ async def test_an_event_that_was_cancelled_is_not_lost() -> None:
             with FakeDevice([36, 50], listen=fake.address):
                 events += await collect(stream)
     assert len(flat(events)) == 1 + 36 + 1 + 50
+
+
+async def test_a_live_start_that_was_cancelled_is_live_again() -> None:
+    """Before its first event a stream has no place: asked again, it starts at the live edge then.
+
+    The session that it would have begun with, which had not told its place yet, is forgotten.
+    """
+    last = ("classification", classification_pb.Classification(session_id=2, last_sequence=99))
+    end = ("end", stream_pb.StreamEnd(session_id=2, next_sequence=100, reason=2))
+    open_call, starts = _script([_started(1), ("wait", None)], [_started(2), last, end])
+    async with contextlib.AsyncExitStack() as stack:
+        fake = stack.enter_context(FakeDevice())
+        device = await stack.enter_async_context(Device(fake.address, backoff=AT_ONCE))
+        stream = device.classifications()
+        stream._source = dataclasses.replace(stream._source, open_call=open_call)
+        reading = asyncio.create_task(anext(stream))
+        while stream.session is None:
+            await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert (stream.session, stream.position) == (None, None)
+        events = await collect(stream)
+    assert [event.session.session_id for event in events[:-1]] == [2]
+    assert [start.WhichOneof("start") for start in starts] == ["live", "live"]
 
 
 async def test_replaced_connections_are_closed() -> None:

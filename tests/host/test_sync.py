@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
 import holter_host
 from holter_host import connect_sync
-from holter_host.testing import FakeDevice
+from holter_host.testing import Failure, FakeDevice
 from support.model_files import make_model
 
 
@@ -32,6 +33,7 @@ def test_each_call_does_what_its_async_one_does(fake: FakeDevice, tmp_path: Path
         assert [stored.sha256 for stored in device.models()] == [model.sha256]
         assert device.activate(model.sha256[:8]).already_active
         assert device.status().active_model is not None
+        assert device.clock_offset(2).probe_count == 2
         assert device.classify(np.zeros(360)).label == "N"
         assert len(device.capture(1, "earliest")) == 360
 
@@ -63,6 +65,21 @@ def test_classifications_can_be_left_early(fake: FakeDevice, tmp_path: Path) -> 
                 break
         assert event.last_sequence == 359
         assert fake.wait_until_idle()
+
+
+def test_a_stream_goes_on_after_a_break(fake: FakeDevice) -> None:
+    """A stream that breaks is resumed here too; with reconnect=0 it is an error."""
+    broken = Failure(grpc.StatusCode.UNAVAILABLE, after=3)
+    told: list[holter_host.ConnectionChange] = []
+    with connect_sync(fake.address) as device:
+        fake.fail("StreamSamples", broken)
+        events = list(device.samples("earliest", on_connection=told.append))
+        blocks = [event for event in events if isinstance(event, holter_host.SampleBlock)]
+        assert sum(block.frame_count for block in blocks) == 3000
+        assert [change.connected for change in told] == [False, True]
+        fake.fail("StreamSamples", broken)
+        with pytest.raises(holter_host.DeviceUnreachableError):
+            list(device.samples("earliest", reconnect=0))
 
 
 def test_a_stream_may_outlive_its_connection(fake: FakeDevice) -> None:

@@ -179,7 +179,7 @@ class EventStream(Generic[EventT]):
             task = asyncio.current_task()
             # The end of this task and the end of the call are told alike.
             if task is None or task.cancelling():
-                self._call = None  # gRPC ended it with the read; the next read resumes
+                self._let_go()  # gRPC ended the call with the read; the next read resumes
                 raise
             raise self._why_cancelled(watchdog) from None
         # Only `end` ends a stream: without one, something between here and there cut it.
@@ -215,12 +215,9 @@ class EventStream(Generic[EventT]):
             DeviceError: there is none.
         """
         broken = self._channel
-        self._call = self._channel = None
+        self._let_go()
         if self._closed:
             return
-        if self._sequence is None:  # nothing was given to the user yet
-            self._events.clear()
-            self.session = None
         try:
             if self._cut:
                 raise error
@@ -237,6 +234,13 @@ class EventStream(Generic[EventT]):
             raise DeviceUnreachableError(
                 f"The connection to {self._source.address} was closed while it was lost."
             )
+
+    def _let_go(self) -> None:
+        """Forget the call, and what it gave if none of it has reached the user."""
+        self._call = self._channel = None
+        if self._sequence is None:
+            self._events.clear()
+            self.session = None
 
     def _hang_up(self) -> None:
         if self._call is not None:
@@ -339,12 +343,17 @@ class SampleStream(EventStream[SampleEvent]):
         self._check(message.gap.first_sequence)
         return super()._gap(message)
 
-    def _check(self, first_sequence: int) -> None:
+    def _beat(self, heartbeat: types.Heartbeat) -> None:
+        if self.session is not None and heartbeat.session_id == self.session.session_id:
+            self._check(heartbeat.next_sequence)
+        super()._beat(heartbeat)
+
+    def _check(self, sequence: int) -> None:
         """Refuse a frame twice, and a hole that no gap tells."""
-        if self._sequence not in (None, first_sequence):
+        if self._sequence not in (None, sequence):
             raise ProtocolError(
-                f"{self._source.address} sent frame {first_sequence} where frame "
-                f"{self._sequence} was next."
+                f"{self._source.address} is at frame {sequence} where frame {self._sequence} was "
+                "next."
             )
 
     _converters = {"sample_block": _block, "gap": _gap}  # noqa: RUF012
