@@ -141,7 +141,14 @@ def runs_of(tiles: list[Tile]) -> list[tuple[int, int, int, LeadOff]]:
     ]
 
 
-@given(story=stories(), cuts=st.lists(st.integers(1, 120), max_size=10), seed=st.integers(0, 9))
+# Even cuts make many tiles in which nothing changes, and changes at their edges.
+CUTS = st.one_of(
+    st.lists(st.integers(1, 120), max_size=10),
+    st.integers(1, 6).map(lambda length: list(range(length, 120, length))),
+)
+
+
+@given(story=stories(), cuts=CUTS, seed=st.integers(0, 9))
 def test_marks_are_those_of_the_definition(story: Story, cuts: list[int], seed: int) -> None:
     """However the frames are cut into tiles, and these into lists, the marks are the same.
 
@@ -183,6 +190,36 @@ def test_a_gap_ends_a_run_at_the_rail() -> None:
     detector = LeadOffDetector(make_session((Channel("A0"),)), ((0, 255),))
     tiles = [Block(1, 0, 2, b"\xff\xff"), Gap(1, 2, 3, GapCause.LATE), Block(1, 5, 1, b"\xff")]
     assert detector.mark(tiles) == tiles
+
+
+def test_changes_between_tiles_are_at_their_frames() -> None:
+    """What changes exactly where a tile of frames or a gap begins is told from there."""
+    quiet, railed = bytes([128, 128]) * 4, bytes([255, 128]) * 4
+    line = LINES[2]
+    edges = [Edge(-1, line, off=True), Edge(20 * SECOND_NS // 10, line, off=False)]
+    detector = LeadOffDetector(make_session(), RAILS, ScriptedLines(edges))
+    counts = [railed, railed, railed, quiet, quiet, None, quiet, quiet]
+    tiles: list[Tile] = [
+        Gap(1, 4 * index, 4, GapCause.LATE) if data is None else Block(1, 4 * index, 4, data)
+        for index, data in enumerate(counts)
+    ]
+    assert runs_of([marked for tile in tiles for marked in detector.mark([tile])]) == [
+        (0, LEAST, 0b10, LeadOff.LO_PLUS),
+        (LEAST, 12 - LEAST, 0b11, LeadOff.LO_PLUS | LeadOff.RAILED),
+        (12, 8, 0b11, LeadOff.LO_PLUS | LeadOff.SETTLING),
+        (24, SETTLE - 4, 0b10, LeadOff.SETTLING),
+    ]
+
+
+def test_a_quiet_tile_ends_a_stay_at_the_rail() -> None:
+    """Frames at a rail before and after a tile without any are not one run."""
+    detector = LeadOffDetector(make_session((Channel("A0"),)), ((0, 255),))
+    tiles: list[Tile] = [
+        Block(1, 0, 3, b"\x80\x80\xff"),
+        Block(1, 3, 1, b"\x80"),
+        Block(1, 4, 2, b"\xff\xff"),
+    ]
+    assert [marked for tile in tiles for marked in detector.mark([tile])] == tiles
 
 
 def test_an_electrode_that_came_on_in_a_gap_settles_from_then() -> None:

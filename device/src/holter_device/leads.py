@@ -60,8 +60,7 @@ class LeadOffDetector:
         self._stay = np.zeros(count, np.int64)
         self._levels = np.zeros(count, np.uint8)
         self._last_off = np.full(count, _NEVER, np.int64)
-        # From here on nothing that was before marks a frame.
-        self._quiet_from = 0
+        self._foresee(0)
 
     def mark(self, tiles: Sequence[Block | Gap]) -> list[Block | Gap]:
         """The same tiles, their blocks with `lead_off` runs."""
@@ -75,32 +74,48 @@ class LeadOffDetector:
 
     def _skip(self, gap: Gap) -> Gap:
         """Whoever was at a rail long enough still is; whoever was not begins again."""
-        railed = self._stay > self._least
-        self._stay[~railed] = 0
+        self._last_off[self._off] = gap.first_sequence - 1
+        self._stay *= self._railed
         for _, end in self._parts(gap):
-            self._last_off[railed | (self._levels != 0)] = end - 1
-        self._look_ahead()
+            self._last_off[self._railed | (self._levels != 0)] = end - 1
+        self._foresee(gap.next_sequence)
         return gap
 
     def _mark(self, block: Block) -> Block:
         counts = block.array(self._session)
         at_rail = (counts <= self._low) | (counts >= self._high)
-        first = block.first_sequence
-        changes = self._edges and self._edges[0][0] < block.next_sequence
-        if self._quiet_from <= first and not changes and not at_rail.any():
-            self._stay[:] = 0
-            return block
-        parts = [
-            self._reasons(at_rail[start - first : end - first], start)
-            for start, end in self._parts(block)
-        ]
-        self._look_ahead()
-        runs = tuple(_runs(np.concatenate(parts), first))
+        first, end = block.first_sequence, block.next_sequence
+        changes = end > self._foreseen_to or (self._edges and self._edges[0][0] < end)
+        runs: tuple[LeadOffRun, ...] = ()
+        if changes or (at_rail != self._railed).any():
+            self._last_off[self._off] = first - 1
+            parts = [
+                self._reasons(at_rail[a - first : b - first], a) for a, b in self._parts(block)
+            ]
+            runs = tuple(_runs(np.concatenate(parts), first))
+            self._foresee(end)
+        else:
+            self._stay *= self._railed
+            mask, reasons = self._foreseen
+            if mask:
+                runs = (LeadOffRun(first, block.frame_count, mask, reasons),)
         return dataclasses.replace(block, lead_off=runs) if runs else block
 
-    def _look_ahead(self) -> None:
-        settled = int(self._last_off.max()) + self._settle + 1
-        self._quiet_from = _NEVER_AGAIN if self._levels.any() else settled
+    def _foresee(self, first: int) -> None:
+        """What marks the frames from `first` on, while no line and nobody's rail changes.
+
+        Most tiles are like the one before; they need no more than this. It holds for the frames
+        below `_foreseen_to`, where the next channel has settled.
+        """
+        self._railed = self._stay > self._least
+        reasons = self._railed.astype(np.uint8) * np.uint8(LeadOff.RAILED) | self._levels
+        self._off = reasons != 0
+        settled = self._last_off + self._settle + 1
+        settling = ~self._off & (settled > first)
+        reasons[settling] = LeadOff.SETTLING
+        self._foreseen_to = int(settled[settling].min(initial=_NEVER_AGAIN))
+        masks, whys = _coded(reasons[np.newaxis])
+        self._foreseen = int(masks[0]), LeadOff(int(whys[0]))
 
     def _parts(self, tile: Block | Gap) -> Iterator[tuple[int, int]]:
         """The parts of a tile in which no line changes, as (first, end); `_levels` follows."""
@@ -131,12 +146,16 @@ class LeadOffDetector:
 
 def _runs(reasons: _Reasons, first: int) -> Iterator[LeadOffRun]:
     """The runs of frames with the same channels and the same reasons over them."""
-    bits = 1 << np.arange(reasons.shape[1], dtype=np.int64)
-    masks = ((reasons != 0) * bits).sum(axis=1)
-    whys = np.bitwise_or.reduce(reasons, axis=1)
+    masks, whys = _coded(reasons)
     changes = (np.diff(masks) != 0) | (np.diff(whys) != 0)
     edges = [0, *(np.flatnonzero(changes) + 1).tolist(), len(masks)]
     for start, end in itertools.pairwise(edges):
         if masks[start]:
             reason = LeadOff(int(whys[start]))
             yield LeadOffRun(first + start, end - start, int(masks[start]), reason)
+
+
+def _coded(reasons: _Reasons) -> tuple[npt.NDArray[np.int64], _Reasons]:
+    """Of each frame the mask of the channels that have reasons, and their union."""
+    bits = 1 << np.arange(reasons.shape[1], dtype=np.int64)
+    return ((reasons != 0) * bits).sum(axis=1), np.bitwise_or.reduce(reasons, axis=1)
