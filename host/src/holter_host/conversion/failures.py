@@ -28,6 +28,7 @@ _LOADING: Final = (
 )
 _OPS: Final = re.compile(r"^\s*(?:Flex|Custom) ops: (.+)$", re.MULTILINE)
 _REFUSED_OP: Final = re.compile(r"'(tf\.\w+)' op is neither a custom op nor a flex op")
+_OP_ERROR: Final = re.compile(r"'tf\.(\w+)' op ([^\n]+)")
 _NODE: Final = re.compile(r"\{\{.*?\}\}\s*")
 
 
@@ -62,6 +63,12 @@ def conversion_failure(error: Exception, path: Path) -> HolterError:
     if ops:
         return ConversionError(
             f"{path} uses {', '.join(ops)}, which no light runtime has; build the model without."
+        )
+    found = _OP_ERROR.search(text)
+    if found:
+        return ConversionError(
+            f"TensorFlow cannot convert {path}: its op {found[1]} {found[2].strip()}; build the "
+            "model without."
         )
     return ConversionError(f"TensorFlow cannot convert {path}: {_first_line(error)}")
 

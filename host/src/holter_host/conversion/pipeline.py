@@ -137,10 +137,10 @@ def bundle(job: Job) -> None:
             f"quantize is {job.options.quantize!r}, which cannot be done to a .tflite; convert the "
             "SavedModel with: holter convert."
         )
-    if job.options.normalize not in (None, "none"):
+    if job.options.normalize not in (None, "none") or job.options.softmax:
+        said = "softmax" if job.options.softmax else f"normalize = {job.options.normalize}"
         raise BadInputError(
-            f"normalize is {job.options.normalize!r}, which cannot be added to a .tflite; convert "
-            "the SavedModel with: holter convert."
+            f"{said} cannot be added to a .tflite; convert the SavedModel with: holter convert."
         )
     job.tell("Reading the .tflite")
     tflite = tflite_part(job.model.read_bytes(), str(job.model))

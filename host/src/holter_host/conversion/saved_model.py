@@ -116,7 +116,7 @@ class Source:
 
         def model(value: Any) -> Any:
             with tf.name_scope(SCOPE):
-                value = _normalized(value, plan, normalize)
+                value = normalized_graph(value, plan, normalize)
                 value = _typed(value, self.input_dtype)
             scores = call(value)
             return {self.ends.output: tf.nn.softmax(scores) if self.softmax else scores}
@@ -199,7 +199,7 @@ def _typed(value: Any, dtype: Any) -> Any:
     return tf.cast(value, dtype)
 
 
-def _normalized(value: Any, plan: InputPlan, kind: Normalize) -> Any:
+def normalized_graph(value: Any, plan: InputPlan, kind: Normalize) -> Any:
     """The graph of `holter_host.conversion.normalize`, for a tensor of shape `plan.shape`."""
     if kind == "none":
         return value
