@@ -73,7 +73,7 @@ class GpioLines:
 
     def close(self) -> None:
         """Let go of the lines."""
-        if self._request:  # gpiod before 2.4 does not release twice
+        if self._request:  # gpiod 2.2 does not release twice
             self._request.release()
 
     def _take(self) -> None:
