@@ -458,7 +458,7 @@ async def test_a_live_start_that_was_cancelled_is_live_again() -> None:
         stream = device.classifications()
         stream._source = dataclasses.replace(stream._source, open_call=open_call)
         reading = asyncio.create_task(anext(stream))
-        while stream.session is None:
+        while stream.session is None:  # noqa: ASYNC110
             await asyncio.sleep(0)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
