@@ -1,7 +1,9 @@
-"""What the log costs: appending, writing, and reading 24 hours back.
+"""What the log costs: appending, writing, and reading 24 hours back; and the card, by the hour.
 
-The floor of writing is the same bytes in a flat file, with an fdatasync a commit; the floor of
-reading is that file, in chunks of 64 KiB. Ours and the floor take turns in the same run; medians.
+What is written an hour is what the log's thread gave to write(), as the kernel counts it: the WAL,
+and the pages that are written back from it. The floor of writing is the same bytes in a flat file,
+with an fdatasync a commit; the floor of reading is that file, in chunks of 64 KiB. Ours and the
+floor take turns in the same run; medians.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import numpy as np
 from holter_device.clock import MonotonicClock, UtcEstimate
 from holter_device.grid import Grid
 from holter_device.log import End, EndReason, Log, StartEarliest, StartLive
-from holter_device.samples import Block, Channel, SampleFormat
+from holter_device.samples import Block, Channel, Classification, SampleFormat
 
 RATE_HZ = 360
 DAY_SECONDS = 24 * 3600
@@ -30,12 +32,13 @@ LIVE_FRAMES = 9  # what the sampler brings every 25 ms
 LIVE_SECONDS = 1200
 FOLLOWED_SECONDS = 120
 READERS = 100
+COMMIT_INTERVALS = (1, 5, 30, 60)
 ROUNDS = 5
 
 
-async def open_log(directory: Path) -> Log:
+async def open_log(directory: Path, retention_hours: float = 168) -> Log:
     log = await Log.open(
-        directory, retention_hours=168, commit_interval=3600, clock=MonotonicClock()
+        directory, retention_hours=retention_hours, commit_interval=3600, clock=MonotonicClock()
     )
     await log.begin_session(
         grid=Grid(0, RATE_HZ),
@@ -51,28 +54,56 @@ def block(first: int, count: int) -> Block:
     return Block(1, first, count, COUNTS[first : first + count])
 
 
-def written_bytes() -> int:
-    """Bytes that this process gave to write()."""
-    lines = Path("/proc/self/io").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("wchar")))
+async def wear(directory: Path, seconds: int, windows: bool) -> float:
+    """Megabytes that the log writes in an hour with a commit every so many seconds.
+
+    Two hours are recorded, and the second of them is counted: then the log is full, and drops as
+    it writes. `windows` adds a classification of five labels a second.
+    """
+    log = await open_log(directory, retention_hours=0.5)
+    before = 0
+    for second in range(2 * 3600):
+        if second == 3600:
+            before = log.recording.written_bytes
+        first = second * RATE_HZ
+        log.append([block(first, RATE_HZ)])
+        if windows:
+            log.append([classification(first + RATE_HZ - 1)])
+        if (second + 1) % seconds == 0:
+            await log.commit()
+    written = log.recording.written_bytes - before
+    await log.close()
+    return round(written / 1e6, 1)
+
+
+def classification(last: int) -> Classification:
+    labels = ("N", "S", "V", "F", "Q")
+    first = max(0, last - 3599)
+    return Classification(
+        session_id=1,
+        first_sequence=first,
+        last_sequence=last,
+        model_sha256="0" * 64,
+        labels=labels,
+        scores=(0.2,) * len(labels),
+        inference_ns=1_000_000,
+    )
 
 
 async def live(directory: Path) -> dict[str, float]:
-    """CPU time of an append with nobody and with 100 live readers; bytes written an hour."""
+    """CPU time of an append with nobody and with 100 live readers."""
     log = await open_log(directory)
     frames = (LIVE_SECONDS + FOLLOWED_SECONDS) * RATE_HZ
     blocks = [block(first, LIVE_FRAMES) for first in range(0, frames, LIVE_FRAMES)]
     alone = LIVE_SECONDS * RATE_HZ // LIVE_FRAMES
     per_second = RATE_HZ // LIVE_FRAMES
     cpu = 0
-    before = written_bytes()
     for index, item in enumerate(blocks[:alone], 1):
         begin = time.thread_time_ns()
         log.append([item])
         cpu += time.thread_time_ns() - begin
         if index % per_second == 0:
             await log.commit()
-    written = (written_bytes() - before) * 3600 / LIVE_SECONDS
 
     async def read() -> int:
         cursor, count = await log.samples(StartLive(), max_latency=0.1), 0
@@ -93,7 +124,6 @@ async def live(directory: Path) -> dict[str, float]:
     await log.close()
     return {
         "append_us": round(cpu / alone / 1000, 2),
-        "written_mb_an_hour": round(written / 1e6, 1),
         "reader_cpu_percent": round(100 * reader_cpu / 1e9 / FOLLOWED_SECONDS / READERS, 3),
     }
 
@@ -153,7 +183,14 @@ def read_flat(path: Path) -> float:
 async def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         directory, flat = Path(root), Path(root) / "flat"
-        result = await live(directory / "live")
+        result: dict[str, object] = {**await live(directory / "live")}
+        for name, windows in (("frames", False), ("frames_and_windows", True)):
+            result[f"written_mb_an_hour_{name}"] = {
+                f"commit_interval_{seconds}": await wear(
+                    directory / f"{name}{seconds}", seconds, windows
+                )
+                for seconds in COMMIT_INTERVALS
+            }
         writes: list[tuple[float, float]] = []
         for number in range(ROUNDS):
             ours, commits = await write_day(directory / f"day{number}")

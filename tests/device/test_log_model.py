@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shutil
+import sqlite3
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -34,7 +35,11 @@ from holter_device.log import (
     reader,
     retention,
     sample_cursor,
+    schema,
+    writer,
 )
+from holter_device.log import log as log_module
+from holter_device.log.schema import connect
 from holter_device.samples import Block, Classification, Gap, LeadOffRun, ModelChange, Session
 from support.logs import MEMORY, begin, block, frame, opened, there, window
 
@@ -42,6 +47,10 @@ RATE_HZ = 10.0
 TAIL_SECONDS = 0.5
 RETENTION_FRAMES = 60
 HOUR_FRAMES = 36_000
+ROW_FRAMES = 12
+PAGE_BYTES = 512
+# Limits of size by turns: none, a little above what the tables take, and far below it.
+LIMITS = (0, 14_000, 20_000, 4000)
 
 
 @dataclasses.dataclass
@@ -82,6 +91,10 @@ class World:
         self.stack = AsyncExitStack()
         self.runs = 0
         self.refusing = False
+        self.filling = False
+        self.uncertain = False
+        self.earliest = (0, 0)
+        self.durable = 0
         self.log: Log
 
     @property
@@ -90,7 +103,9 @@ class World:
         return self.model[max(self.model)]
 
     def is_old(self, session_id: int, sequence: int) -> bool:
-        """Whether retention may have dropped a frame."""
+        """Whether retention may have dropped a frame: by size what is below `earliest`."""
+        if (session_id, sequence) < self.earliest:
+            return True
         recorded = sum(len(stored.frames) for stored in self.model.values())
         before = sum(len(self.model[number].frames) for number in range(1, session_id))
         return recorded - (before + sequence) >= RETENTION_FRAMES - 1
@@ -102,10 +117,14 @@ class World:
                 self.directory,
                 tail_seconds=TAIL_SECONDS,
                 retention_hours=RETENTION_FRAMES / HOUR_FRAMES,
+                retention_bytes=LIMITS[self.runs % len(LIMITS)],
                 max_uncommitted=3000,
             )
         )
-        self.refusing = False
+        self.refusing = self.filling = False
+        if self.uncertain:
+            await self.take_what_is_left()
+        self.look()
         if self.runs % 2 == 0:
             await self.new_session()
             await self.reconnect()
@@ -120,19 +139,54 @@ class World:
         try:
             session = await begin(self.log, rate_hz=RATE_HZ)
         except DataDirectoryError:
-            assert self.refusing
+            assert self.refusing or self.filling
             return
+        finally:
+            self.look()
         assert not self.refusing
+        if self.uncertain:  # what waited was written before it
+            self.on_disk = {number: stored.copy() for number, stored in self.model.items()}
+            self.uncertain = False
         self.model[session.session_id] = Stored(session)
         self.on_disk[session.session_id] = Stored(session)
 
     async def commit(self) -> None:
         """Commit; what the disk refused may be dropped from now on."""
         await self.log.commit()
-        if self.refusing:
+        self.settle(self.model)
+
+    def settle(self, model: dict[int, Stored]) -> None:
+        """Take note of how a commit went that had all of `model`."""
+        self.look()
+        if self.log.recording.stopped:
+            assert self.refusing or self.filling
             self.running.droppable = len(self.running.frames)
-        elif self.model:
-            self.on_disk = {number: stored.copy() for number, stored in self.model.items()}
+            self.uncertain = self.uncertain or self.filling
+        elif model:
+            self.on_disk = {number: stored.copy() for number, stored in model.items()}
+            self.uncertain = False
+
+    def look(self) -> None:
+        """Take note of what the log tells of itself, which never goes back."""
+        recording = self.log.recording
+        if self.model and max(self.model) == self.log._feed.last_session_id and not self.uncertain:
+            assert recording.durable_sequence <= len(self.running.frames)
+        if recording.size_limit_bytes and recording.earliest:
+            place = (recording.earliest.session_id, recording.earliest.next_sequence)
+            self.earliest = max(self.earliest, place)
+
+    async def take_what_is_left(self) -> None:
+        """Of commits that the disk took in part there is, in order, all up to some place."""
+        left = await self.log.unfinished()
+        assert left is not None
+        stored = self.model[left.session.session_id]
+        assert self.durable <= left.next_sequence <= len(stored.frames)
+        del stored.frames[left.next_sequence :]
+        last = -1 if left.last_window is None else left.last_window
+        stored.windows = [one for one in stored.windows if one.last_sequence <= last]
+        stored.changes = list(left.changes)
+        self.on_disk = {number: one.copy() for number, one in self.model.items()}
+        self.uncertain = False
 
     async def append_meanwhile(
         self, runs: list[tuple[int, GapCause | None, bool]], steps: list[int], ahead: int
@@ -148,16 +202,15 @@ class World:
         self.append_change(ahead, "c")
         self.append_windows(steps)
         await committing
-        if self.refusing:
-            self.running.droppable = len(self.running.frames)
-        else:
-            self.on_disk = taken
+        self.settle(taken)
 
     async def restart(self) -> None:
         """Close the log and open it again."""
         await self.commit()
         await self.stack.aclose()
-        self.model = {number: stored.copy() for number, stored in self.on_disk.items()}
+        self.durable = self.log.recording.durable_sequence
+        if not self.uncertain:
+            self.model = {number: stored.copy() for number, stored in self.on_disk.items()}
         await self.open()
 
     async def crash(self) -> None:
@@ -167,7 +220,9 @@ class World:
         await self.stack.aclose()
         await asyncio.to_thread(shutil.rmtree, self.directory)
         self.directory = copy
-        self.model = {number: stored.copy() for number, stored in self.on_disk.items()}
+        self.durable = self.log.recording.durable_sequence
+        if not self.uncertain:
+            self.model = {number: stored.copy() for number, stored in self.on_disk.items()}
         await self.open()
 
     async def reconnect(self) -> None:
@@ -179,6 +234,15 @@ class World:
         """Let SQLite refuse all writing, or allow it."""
         self.refusing = refused
         self.log._writer._connection.execute(f"PRAGMA query_only={refused:d}")
+        if not refused:
+            self.fill(1 << 30)
+
+    def fill(self, pages: int) -> None:
+        """Let the file grow by so many pages only: of a long commit the disk takes a part."""
+        connection = self.log._writer._connection
+        (count,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count={min(count + pages, 1 << 30)}")
+        self.filling = pages < 1 << 30
 
     def append_frames(self, runs: list[tuple[int, GapCause | None, bool]]) -> None:
         """Append blocks and gaps."""
@@ -365,6 +429,7 @@ STEPS = st.one_of(
     st.tuples(st.just("meanwhile"), st.tuples(RUNS, WINDOWS, st.integers(0, 30))),
     st.tuples(st.sampled_from(["commit", "session", "restart", "crash"]), st.none()),
     st.tuples(st.just("disk"), st.booleans()),
+    st.tuples(st.just("fill"), st.integers(0, 3)),
     st.tuples(
         st.just("reader"),
         st.tuples(
@@ -413,6 +478,8 @@ async def step(world: World, name: str, value: Any) -> None:
         await world.crash()
     elif name == "disk":
         world.refuse(value)
+    elif name == "fill":
+        world.fill(value)
     elif name == "reader":
         await add_reader(world, *value)
     elif world.readers:
@@ -433,6 +500,13 @@ async def play(directory: Path, steps: list[tuple[str, Any]]) -> None:
         await world.stack.aclose()
 
 
+def small_pages(directory: Path) -> sqlite3.Connection:
+    """Open a file whose size tells a few rows."""
+    connection = connect(directory)
+    connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+    return connection
+
+
 def check(steps: list[tuple[str, Any]]) -> None:
     """Play with pages, messages and steps so small that all of them are needed."""
     with (
@@ -441,6 +515,9 @@ def check(steps: list[tuple[str, Any]]) -> None:
     ):
         patch.setattr(reader, "MAX_PAGE_ROWS", 3)
         patch.setattr(retention, "STEP_ROWS", 2)
+        patch.setattr(log_module, "_TRANSACTION_BYTES", 1500)
+        patch.setattr(writer, "row_frames", lambda session, max_ns: ROW_FRAMES)
+        patch.setattr(schema, "connect", small_pages)
         patch.setattr(sample_cursor, "MESSAGE_BYTES", 32)
         patch.setattr(sample_cursor, "PAGE_BYTES", 80)
         asyncio.run(play(Path(root), steps))

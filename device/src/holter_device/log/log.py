@@ -36,7 +36,9 @@ _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+# So much waits for the next commit at most, and so much is written in one transaction.
 _COMMIT_BYTES = 1 << 20
+_TRANSACTION_BYTES = 1 << 20
 _NO_END = 1 << 63
 
 
@@ -272,7 +274,7 @@ class Log:
         async with self._commit_lock:
             waiting, self._pending = self._pending, Batch()
             while waiting.size:
-                batch = waiting.take(_COMMIT_BYTES)
+                batch = waiting.take(_TRANSACTION_BYTES)
                 try:
                     await self._write(self._writer.commit, batch, self._clock.utc())
                 except Exception as error:  # whatever it is, live streams must go on
