@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from concurrent.futures import Future
 
 from ..grid import GapCause
-from ..samples import Block, Gap, Session
+from ..samples import Gap, Session
 from .cursor import MESSAGE_BYTES, PAGE_BYTES, Cursor, CursorItem, Feed, Place
 from .join import Frames, cut, join
 from .reader import FramePage, load_frames
@@ -47,7 +48,7 @@ class SampleCursor(Cursor):
     def _from_memory(self, tail: Tail) -> list[CursorItem]:
         if not self._is_due(tail):
             return []
-        return self._deliver(tail.frames(self._sequence, PAGE_BYTES))
+        return self._deliver(tail.joined(self._sequence, PAGE_BYTES, self._max_frames))
 
     def _is_due(self, tail: Tail) -> bool:
         available = tail.next_sequence - self._sequence
@@ -58,8 +59,7 @@ class SampleCursor(Cursor):
     def _due(self, tail: Tail) -> float:
         return tail.arrival(self._sequence) + self._max_latency
 
-    def _deliver(self, frames: list[Frames]) -> list[CursorItem]:
-        items: list[Block | Gap] = join(frames, self._max_frames)
+    def _deliver(self, items: Sequence[Frames]) -> list[CursorItem]:
         if items:
             self._sequence = items[-1].next_sequence
         return list(items)
@@ -73,10 +73,10 @@ class SampleCursor(Cursor):
             kept_from = page.frames[0].first_sequence
         if kept_from > first:
             gap = Gap(session_id, first, kept_from - first, GapCause.RETENTION)
-            return self._deliver([gap, *page.frames])
+            return self._deliver(join([gap, *page.frames], self._max_frames))
         if page.frames:
             page.frames[0] = cut(page.frames[0], first, MAX_SEQUENCE)
-        return self._deliver(page.frames)
+        return self._deliver(join(page.frames, self._max_frames))
 
     async def _page(self, session_id: int, first: int) -> FramePage:
         """A page of the file; the one after it is read while this one is on its way to the reader.

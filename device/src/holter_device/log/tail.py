@@ -10,6 +10,9 @@ from ..samples import Block, Classification, Gap, ModelChange, Session
 from .join import Frames, cut, join
 from .pending import Batch, Dropped, Item, window_bounds
 
+# Readers at the live edge take this many frames or fewer, many of them the same ones.
+_SHARED_FRAMES = 4096
+
 
 class Tail:
     """Frames, windows and model changes of the running session.
@@ -34,6 +37,7 @@ class Tail:
         self._frames: list[Frames] = []
         self._starts: list[int] = []
         self._arrivals: list[float] = []
+        self._joined: dict[tuple[int, int, int], list[Frames]] = {}
         self._windows: list[Classification | Gap] = []
         self._window_ends: list[int] = []
         self._frames_settled = 0
@@ -57,6 +61,7 @@ class Tail:
             ValueError: they do not follow on what is there; nothing was added.
         """
         self._check(items)
+        self._joined.clear()
         for item in items:
             if isinstance(item, (Block, Gap)):
                 self._frames.append(item)
@@ -87,6 +92,19 @@ class Tail:
                 break
             taken.append(item)
         return taken
+
+    def joined(self, sequence: int, max_bytes: int, max_frames: int) -> Sequence[Frames]:
+        """What `frames` gives, joined up to `max_frames` a block.
+
+        Until more arrives, readers that stand at one place near the live edge get the very same
+        blocks.
+        """
+        if self.next_sequence - sequence > _SHARED_FRAMES:
+            return join(self.frames(sequence, max_bytes), max_frames)
+        place = sequence, max_bytes, max_frames
+        if place not in self._joined:
+            self._joined[place] = join(self.frames(sequence, max_bytes), max_frames)
+        return self._joined[place]
 
     def arrival(self, sequence: int) -> float:
         """When a frame that is in memory arrived, by the event loop's clock."""
@@ -131,6 +149,7 @@ class Tail:
 
     def _replace(self, first: int, end: int, items: list[Frames]) -> None:
         """Put items in the place of those that cover the same frames."""
+        self._joined.clear()
         arrival = self._arrivals[end - 1]
         self._frames[first:end] = items
         self._starts[first:end] = [item.first_sequence for item in items]

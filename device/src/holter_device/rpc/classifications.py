@@ -12,7 +12,7 @@ from ..core import Core
 from ..errors import InvalidFieldError
 from . import convert
 from .errors import translated
-from .streams import serve
+from .streams import Messages, serve
 
 
 class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
@@ -20,6 +20,7 @@ class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._messages = Messages(core, pb.StreamClassificationsResponse)
 
     @translated
     async def StreamClassifications(  # noqa: N802 (the method's name is the wire's)
@@ -31,7 +32,7 @@ class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
     ) -> None:
         """Follow a cursor on windows."""
         cursor = await self._core.log.classifications(convert.start_from_pb(request.start))
-        await serve(cursor, self._core, pb.StreamClassificationsResponse, context)
+        await serve(cursor, self._core, self._messages, context)
 
     @translated
     async def ClassifyWindow(  # noqa: N802 (the method's name is the wire's)

@@ -10,7 +10,7 @@ from holter.v1 import sample_service_pb2_grpc as pb_grpc
 from ..core import Core
 from . import convert
 from .errors import translated
-from .streams import serve
+from .streams import Messages, serve
 
 
 class SampleServicer(pb_grpc.SampleServiceServicer):
@@ -18,6 +18,7 @@ class SampleServicer(pb_grpc.SampleServiceServicer):
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._messages = Messages(core, pb.StreamSamplesResponse)
 
     @translated
     async def StreamSamples(  # noqa: N802 (the method's name is the wire's)
@@ -30,4 +31,4 @@ class SampleServicer(pb_grpc.SampleServiceServicer):
             convert.start_from_pb(request.start),
             max_latency=convert.max_latency_from_pb(request),
         )
-        await serve(cursor, self._core, pb.StreamSamplesResponse, context)
+        await serve(cursor, self._core, self._messages, context)
