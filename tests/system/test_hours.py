@@ -146,7 +146,7 @@ class Gate:
     [
         (1, "500", 2),
         pytest.param(24, "1000", 6, marks=[pytest.mark.long, pytest.mark.timeout(1200)]),
-        pytest.param(24, "max", 6, marks=[pytest.mark.long, pytest.mark.timeout(1200)]),
+        pytest.param(24, "max", 1, marks=[pytest.mark.long, pytest.mark.timeout(1200)]),
     ],
 )
 async def test_hours_are_the_source_to_every_reader(
