@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -16,6 +17,7 @@ from holter_device.errors import (
     NoActiveModelError,
 )
 from holter_device.grid import GapCause, Grid
+from holter_device.leads import LeadOffDetector
 from holter_device.pipeline import QUEUE_LIMIT, Pipeline, PipelineState
 from holter_device.samples import (
     Block,
@@ -236,4 +238,25 @@ async def test_a_caller_s_window_needs_a_model() -> None:
     pipeline.swap(ScriptedClassifier(counts_spec(2, 2)))
     result = await pipeline.classify(b"\x01\x02")
     assert (result.label, result.scores, result.session_id) == ("V", (1.0, 2.0), 0)
+    await pipeline.close()
+
+
+@pytest.mark.parametrize(
+    ("channels", "reason"),
+    [(("A0",), None), (("A1",), UnclassifiableReason.LEADS_OFF), ((), None)],
+)
+async def test_an_input_at_a_rail_spoils_its_own_models_windows(
+    channels: tuple[str, ...], reason: UnclassifiableReason | None
+) -> None:
+    """With A1 tied to a rail a model of A0 (the first, where none is named) has its classes."""
+    session = dataclasses.replace(_session(), channels=(Channel("A0"), Channel("A1")))
+    spec = dataclasses.replace(counts_spec(4, 4), channels=channels)
+    emitted = Emitted()
+    pipeline = Pipeline(emitted)
+    pipeline.swap(ScriptedClassifier(spec))
+    pipeline.begin(session)
+    detector = LeadOffDetector(session, ((0, 255), (0, 255)))
+    await pipeline.feed(detector.mark([Block(3, 0, 4, bytes([128, 255] * 4))]))
+    await pipeline.drain()
+    assert [c.reason for c in emitted.classifications] == [reason]
     await pipeline.close()
