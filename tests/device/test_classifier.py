@@ -23,6 +23,7 @@ from holter_device.errors import (
     GoldenMismatchError,
     ModelCrashedError,
     ModelMalformedError,
+    ModelMemoryError,
     ModelTimeoutError,
     ModelUnfitError,
     OpUnsupportedError,
@@ -402,10 +403,9 @@ class TestProcess:
             np.zeros((1, 200), "f4"),
         )
         classifier = await start_process(memory_bytes=100 * 2**20)
-        with pytest.raises(ModelUnfitError) as caught:
+        with pytest.raises(ModelMemoryError) as caught:
             await classifier.load(digest(model), model, FIT)
-        assert caught.value.facts["key"] == "model_memory_mib"
-        assert caught.value.facts["device"] == "100"
+        assert caught.value.facts == {"limit_bytes": str(100 * 2**20)}
 
     async def test_its_limits(self, start_process: StartProcess) -> None:
         """The process may use its memory and no more, write no file, dump no core; time is free."""

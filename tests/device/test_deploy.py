@@ -32,6 +32,7 @@ FIT = DeviceFit(360.0, (Channel("A0"),), SampleFormat.U8, 43200)
 OLD = models.averaging_model(name="old")
 NEW = models.averaging_model(name="new", bias=(1.0, 1.0, 1.0))
 MAX_BYTES = 100_000
+JUDGED = ["digest", "spec", "ops", "load", "golden", "latency", "memory"]
 
 
 class Windower:
@@ -124,7 +125,7 @@ class TestDeploy:
         assert (outcome.session_id, outcome.swap_sequence) == (7, 1000)
         assert not outcome.already_active
         names = [step.name for step in outcome.report.steps]
-        assert names == ["digest", "load", "golden", "store", "swap"]
+        assert names == [*JUDGED, "store", "swap"]
         assert outcome.report.steps[-1].facts == {"session_id": "7", "swap_sequence": "1000"}
         assert outcome.model.state is ModelState.ACTIVE
         assert outcome.model.spec.name == "new"
@@ -158,7 +159,7 @@ class TestDeploy:
         """A model that is only judged is neither stored nor swapped, and its process ends."""
         before = active.files()
         outcome = await active.deployer.deploy(NEW, digest(NEW), validate_only=True)
-        assert [step.name for step in outcome.report.steps] == ["digest", "load", "golden"]
+        assert [step.name for step in outcome.report.steps] == JUDGED
         assert (outcome.session_id, outcome.swap_sequence) == (0, 0)
         assert (outcome.model.sha256, outcome.model.store_time_ns) == (digest(NEW), 0)
         assert active.files() == before
@@ -321,7 +322,7 @@ class TestActivate:
         await active.deployer.deploy(NEW, digest(NEW))
         outcome = await active.deployer.activate(digest(OLD))
         names = [step.name for step in outcome.report.steps]
-        assert names == ["digest", "load", "golden", "swap"]
+        assert names == [*JUDGED, "swap"]
         assert outcome.swap_sequence == 3000
         assert active.store.record() == ActiveRecord(digest(OLD), digest(NEW))
         assert await active.first_score() == 0.0

@@ -17,15 +17,19 @@ from hypothesis.extra import numpy as st_np
 
 from holter.spec import GOLDEN_PATH, SPEC_PATH
 from holter_device.errors import (
+    CustomOpUnsupportedError,
+    FlexOpUnsupportedError,
     GoldenMismatchError,
     ModelMalformedError,
     ModelUnfitError,
     OpUnsupportedError,
+    OpVersionUnsupportedError,
 )
 from holter_device.runtime import installed_runtime, load_runtime
 from holter_device.runtime.fit import DeviceFit, UnitMap
 from holter_device.runtime.model import Model, ModelRunError
 from holter_device.runtime.model_file import MAX_SPEC_BYTES, read_model_file
+from holter_device.runtime.ops import MAX_OPS, Op, probe, read_ops
 from holter_device.samples import Channel, SampleFormat
 from support import tflite_models as models
 
@@ -174,25 +178,64 @@ class TestRefused:
     """Each kind of bad model has its own error, with facts."""
 
     @pytest.mark.parametrize(
-        ("tflite", "detail"),
+        ("tflite", "error", "facts"),
         [
-            (models.linear(models.averaging_weights(), np.zeros(3, "f4"), version=99), "'99'"),
-            (models.custom_op("FlexErf"), "Select TensorFlow op"),
-            (models.custom_op("MyOp"), "MyOp"),
+            (
+                models.linear(models.averaging_weights(), np.zeros(3, "f4"), version=99),
+                OpVersionUnsupportedError,
+                {"op": "FULLY_CONNECTED", "version": "99"},
+            ),
+            (models.unknown_op(250), OpUnsupportedError, {"op": "code 250", "version": "1"}),
+            (models.custom_op("FlexErf"), FlexOpUnsupportedError, {"op": "FlexErf"}),
+            (models.custom_op("MyOp"), CustomOpUnsupportedError, {"op": "MyOp"}),
         ],
-        ids=["newer version", "Flex", "custom"],
+        ids=["newer version", "unknown", "Flex", "custom"],
     )
-    def test_operators(self, tflite: bytes, detail: str) -> None:
-        """An operator that the runtime lacks is named, with the runtime."""
+    def test_operators(self, tflite: bytes, error: type[Exception], facts: dict[str, str]) -> None:
+        """An operator that the runtime lacks is named, with its version and the runtime."""
         with pytest.raises(OpUnsupportedError) as caught:
             load(zeros_model(tflite))
-        assert detail in caught.value.facts["detail"]
+        assert type(caught.value) is error
         info = load_runtime("auto").info
-        assert caught.value.facts["runtime"] == f"{info.name} {info.version}"
+        assert caught.value.facts == facts | {"runtime": f"{info.name} {info.version}"}
+
+    def test_operators_are_audited_before_the_model_is_loaded(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A model with an operator that is not there never reaches the runtime."""
+        runtime = load_runtime("auto")
+        monkeypatch.setattr(runtime, "load", lambda *_: pytest.fail("it was loaded"))
+        with pytest.raises(OpUnsupportedError):
+            Model(runtime, zeros_model(models.custom_op("MyOp")), FIT)
+
+    def test_what_a_model_lists_is_read(self) -> None:
+        """The operators that are read by hand are those of the schema: code, version, name."""
+        tflite = models.linear(models.averaging_weights(), np.zeros(3, "f4"), version=7)
+        assert read_ops(tflite) == [Op(9, 7, "")]
+        assert read_ops(models.custom_op("MyOp")) == [Op(32, 1, "MyOp")]
+        assert read_ops(models.unknown_op(250)) == [Op(250, 1, "")]
+
+    def test_a_probe_is_a_model_of_one_operator(self) -> None:
+        """The smallest model lists what was asked for, and the runtime builds or refuses it."""
+        runtime = load_runtime("auto")
+        assert read_ops(probe(200, 3)) == [Op(200, 3, "")]
+        assert runtime.lacks(9, 1) == ""
+        assert "FULLY_CONNECTED" in runtime.lacks(9, 99)
+
+    @settings(deadline=None)
+    @given(data=st.data())
+    def test_damaged_operators(self, data: st.DataObject) -> None:
+        """Whatever is damaged in the graph, its operators are read or it is malformed."""
+        damaged = bytearray(averaging_graph())
+        for _ in range(data.draw(st.integers(1, 4))):
+            damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+        cut = data.draw(st.integers(8, len(damaged)))
+        with contextlib.suppress(ModelMalformedError):
+            assert len(read_ops(bytes(damaged[:cut]))) <= MAX_OPS
 
     def test_a_spec_that_says_so_is_believed(self) -> None:
         """A model that was converted with --select-tf-ops is refused by its spec, unrun."""
-        with pytest.raises(OpUnsupportedError, match="TensorFlow's own"):
+        with pytest.raises(FlexOpUnsupportedError, match="TensorFlow's own"):
             load(models.averaging_model(ops="select_tf"))
 
     @pytest.mark.parametrize(

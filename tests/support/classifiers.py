@@ -46,11 +46,11 @@ class ScriptedClassifier:
 
     async def load(self, sha256: str, model: bytes, fit: DeviceFit) -> LoadReport:
         """Nothing to load."""
-        return LoadReport(self.spec, 0)
+        return LoadReport(self.spec, 0, {})
 
     async def prove(self) -> GoldenReport:
         """Nothing to prove."""
-        return GoldenReport(0, 0.0, 0)
+        return GoldenReport(0, 0.0, 0, 0, 0, 0, 0)
 
     def reload_from(self, read: ReadModel) -> None:
         """Nothing to reload."""

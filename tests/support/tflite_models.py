@@ -147,6 +147,33 @@ def custom_op(name: str, window: int = WINDOW, labels: int = len(LABELS)) -> byt
     return graph.finish()
 
 
+def unknown_op(code: int, window: int = WINDOW, labels: int = len(LABELS)) -> bytes:
+    """One built-in operator by a code that no runtime has."""
+    graph = Graph()
+    main = graph.main
+    source, target = main.tensor((1, window, 1), name="x"), main.tensor((1, labels), name="y")
+    main.operator(code, [source], [target])
+    main.table.inputs, main.table.outputs = [source], [target]
+    return graph.finish()
+
+
+def wide(values: int, window: int = WINDOW, labels: int = len(LABELS)) -> bytes:
+    """Scores are the first values; what is computed on the way has `values` values."""
+    graph = Graph()
+    main = graph.main
+    source, target = main.tensor((1, window, 1), name="x"), main.tensor((1, labels), name="y")
+    first, large = main.tensor((1, 1)), main.tensor((1, values))
+    begin, size = main.constant(np.array([0, 0], "i4")), main.constant(np.array([1, labels], "i4"))
+    one = main.constant(np.full((1, window), 1 / window, "f4"))
+    options = schema.FullyConnectedOptionsT()
+    main.operator(_Op.FULLY_CONNECTED, [source, one, main.constant([0.0])], [first], options)
+    shape = main.constant(np.array([1, values], "i4"))
+    main.operator(_Op.BROADCAST_TO, [first, shape], [large], version=2)
+    main.operator(_Op.SLICE, [large, begin, size], [target], schema.SliceOptionsT())
+    main.table.inputs, main.table.outputs = [source], [target]
+    return graph.finish()
+
+
 def integer_input(window: int = WINDOW, labels: int = len(LABELS)) -> bytes:
     """Takes int32, which no Holter model does."""
     graph = Graph()

@@ -166,7 +166,15 @@ async def test_dry_run_changes_nothing(tmp_path: Path, model: Path) -> None:
         holter_host.connect(daemon.address) as device,
     ):
         result = await device.deploy(model, validate_only=True)
-        assert [step.name for step in result.gate_report.steps] == ["digest", "load", "golden"]
+        assert [step.name for step in result.gate_report.steps] == [
+            "digest",
+            "spec",
+            "ops",
+            "load",
+            "golden",
+            "latency",
+            "memory",
+        ]
         assert await device.models() == ()
         assert (await device.status()).active_model is None
         assert set(daemon.children()) == {"sampler"}

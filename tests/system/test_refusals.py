@@ -22,12 +22,17 @@ from support.daemon import holterd, run
 from support.tflite_models import (
     WINDOW,
     averaging_model,
+    averaging_weights,
+    cnn,
     crashing,
     custom_op,
     endless_model,
     holter_model,
+    linear,
     make_spec,
     make_windows,
+    unknown_op,
+    wide,
 )
 
 
@@ -42,6 +47,29 @@ def _drifted() -> bytes:
     windows = make_windows(spec)
     tflite = good[: good.index(b"PK\x03\x04")]
     return holter_model(tflite, spec, windows, np.ones((8, 3), "f4"))
+
+
+def _newer() -> bytes:
+    return linear(averaging_weights(), np.zeros(3, "f4"), version=99)
+
+
+def _slow() -> bytes:
+    """A window every 2.8 ms, and more than that for each on any machine that is not years ahead."""
+    tflite = cnn((128, 128, 128), 64, window=3600)
+    spec = make_spec(window=3600, hop=1, input_shape=(1, 3600, 1), tolerance=1e9)
+    return holter_model(tflite, spec, make_windows(spec, 2), np.zeros((2, 3), "f4"))
+
+
+def _hungry() -> bytes:
+    """Its scores are few and what is between is 400 MB."""
+    spec = make_spec()
+    return holter_model(wide(100_000_000), spec, make_windows(spec), np.zeros((8, 3), "f4"))
+
+
+def _not_finite() -> bytes:
+    spec = make_spec()
+    tflite = linear(averaging_weights() * np.float32(np.inf), np.zeros(3, "f4"))
+    return holter_model(tflite, spec, make_windows(spec), np.zeros((8, 3), "f4"))
 
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -59,7 +87,22 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: averaging_model(window=50_000, hop=50_000, input_shape=(1, 50_000, 1)),
         "MODEL_UNFIT",
     ),
-    "an op that is not there": (lambda: _with_graph(custom_op("FlexErf")), "OP_UNSUPPORTED"),
+    "an op that is not there": (lambda: _with_graph(unknown_op(250)), "OP_UNSUPPORTED"),
+    "a newer op": (lambda: _with_graph(_newer()), "OP_VERSION_UNSUPPORTED"),
+    "TensorFlow's op": (lambda: _with_graph(custom_op("FlexErf")), "FLEX_OP_UNSUPPORTED"),
+    "somebody's op": (lambda: _with_graph(custom_op("MyOp")), "CUSTOM_OP_UNSUPPORTED"),
+    "too slow": (_slow, "MODEL_TOO_SLOW"),
+    "too much memory": (_hungry, "MODEL_MEMORY_EXCEEDED"),
+    "a label too many": (
+        lambda: holter_model(
+            averaging_model().partition(b"PK\x03\x04")[0],
+            make_spec(labels=("N", "S", "V", "F")),
+            make_windows(make_spec()),
+            np.zeros((8, 4), "f4"),
+        ),
+        "MODEL_MALFORMED",
+    ),
+    "no numbers": (_not_finite, "GOLDEN_MISMATCH"),
     "other scores": (_drifted, "GOLDEN_MISMATCH"),
     "a crash": (lambda: _with_graph(crashing()), "MODEL_CRASHED"),
     "no answer": (endless_model, "MODEL_TIMEOUT"),

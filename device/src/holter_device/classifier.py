@@ -39,7 +39,11 @@ ReadModel = Callable[[], bytes]
 
 
 class ClassifierFailedError(ClassifierUnavailableError):
-    """Error raised when a model fails on a window, or gives scores that are not finite."""
+    """Error raised when a model fails on a window."""
+
+
+class ScoresNotFiniteError(ClassifierFailedError):
+    """Error raised when a model gives scores that are not finite."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,19 +65,40 @@ class ClassifierSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LoadReport:
-    """A model is loaded: what it says of itself, and the time that it took."""
+    """A model is loaded.
+
+    Attributes:
+        spec: what it says of itself.
+        op_count: operators that it lists, all of which the runtime has.
+        elapsed_ns: time that each of "spec", "ops" and "load" took.
+    """
 
     spec: ModelSpec
-    elapsed_ns: int
+    op_count: int
+    elapsed_ns: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GoldenReport:
-    """Golden windows passed: how many, how far off at most, and the time that they took."""
+    """Golden windows passed, and what they took.
+
+    Attributes:
+        count: how many there are.
+        max_abs_difference: how far off at most.
+        elapsed_ns: time that they took.
+        timed_ns: time that more runs of them took.
+        run_count: how many runs there were in all.
+        p99_ns: 99th percentile of the time of a run.
+        peak_memory_bytes: the most that was resident of the process, runtime and all.
+    """
 
     count: int
     max_abs_difference: float
     elapsed_ns: int
+    timed_ns: int
+    run_count: int
+    p99_ns: int
+    peak_memory_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -260,7 +285,7 @@ class ProcessClassifier:
     async def _load(self, model: bytes, fit: DeviceFit) -> LoadReport:
         self._link.send(Kind.FIT, fit.to_json().encode())
         answer = await self._request("load", self._link.upload(Kind.LOAD, model))
-        return LoadReport(ModelSpec.from_json(answer["spec"]), answer["elapsed_ns"])
+        return LoadReport(**(answer | {"spec": ModelSpec.from_json(answer["spec"])}))
 
     async def _request(self, step: str, answer: Awaitable[Answer]) -> dict[str, Any]:
         """A step of the gate: the JSON of its answer."""
@@ -282,6 +307,8 @@ class ProcessClassifier:
             raise ClassifierUnavailableError(str(error), **error.facts) from error
         if answered == Kind.FAILED:
             raise ClassifierFailedError(payload.decode())
+        if answered == Kind.NOT_FINITE:
+            raise ScoresNotFiniteError(payload.decode())
         (inference_ns,) = INFERENCE_NS.unpack_from(payload)
         scores = np.frombuffer(payload, "<f4", offset=INFERENCE_NS.size)
         return Scores(tuple(scores.tolist()), inference_ns)

@@ -162,6 +162,12 @@ class Core:
         models = await self.deployer.models()
         return models[0] if models and models[0].state is ModelState.ACTIVE else None
 
+    def _speed(self) -> float:
+        """How much faster than real time frames come; 0 where the clock follows them."""
+        if isinstance(self.clock, FollowingClock):
+            return 0.0
+        return self.config.speed_factor
+
     def _find_runtime(self) -> RuntimeInfo | None:
         """The runtime that is to be used, not imported; say early what a deploy would find late."""
         try:
@@ -185,6 +191,8 @@ class Core:
             channels=source.channels,
             sample_format=source.sample_format,
             max_window_frames=max_window_frames(config.rate),
+            speed=self._speed(),
+            memory_bytes=settings.memory_bytes,
         )
         self._store = await asyncio.to_thread(_open_store, self._data_dir / "models")
         self.deployer = Deployer(

@@ -20,8 +20,9 @@ DeviceError
   InvalidFieldError        a field of a request is missing or out of range (ValueError)
   ModelRefusedError        a model is not taken; what was active is still active
     DigestMismatchError, ModelMalformedError, ModelTooLargeError, ModelUnfitError,
-    OpUnsupportedError, GoldenMismatchError, ModelCrashedError, ModelTimeoutError,
-    DeployInProgressError, ModelNotFoundError, StoreFullError
+    OpUnsupportedError (OpVersionUnsupportedError, FlexOpUnsupportedError,
+    CustomOpUnsupportedError), GoldenMismatchError, ModelTooSlowError, ModelMemoryError,
+    ModelCrashedError, ModelTimeoutError, DeployInProgressError, ModelNotFoundError, StoreFullError
   ClassifyError            a window cannot be classified now
     NoActiveModelError, WindowSizeMismatchError, ClassifierUnavailableError
 
@@ -146,8 +147,28 @@ class OpUnsupportedError(ModelRefusedError):
     """Error raised when a model uses an operator that this device's runtime lacks."""
 
 
+class OpVersionUnsupportedError(OpUnsupportedError):
+    """Error raised when a model uses an operator in a newer version than the runtime has."""
+
+
+class FlexOpUnsupportedError(OpUnsupportedError):
+    """Error raised when a model uses TensorFlow's own operators."""
+
+
+class CustomOpUnsupportedError(OpUnsupportedError):
+    """Error raised when a model uses an operator that somebody made for it."""
+
+
 class GoldenMismatchError(ModelRefusedError):
     """Error raised when a model gives other scores here than where it was made."""
+
+
+class ModelTooSlowError(ModelRefusedError):
+    """Error raised when a model takes longer for a window than its hop leaves it."""
+
+
+class ModelMemoryError(ModelRefusedError):
+    """Error raised when a model needs more memory than it may have."""
 
 
 class ModelCrashedError(ModelRefusedError):

@@ -1,8 +1,12 @@
 """The gate: what a model must pass on this device before it may classify.
 
     digest   the bytes have the SHA-256 that was told
-    load     in a new classifier process: the file is read, fits the device, and loads
+    spec     in a new classifier process: the file is read and fits the device
+    ops      the runtime has each operator that it uses
+    load     it loads
     golden   its golden windows have the scores there that they had where it was made
+    latency  p99 of these runs is within the hop
+    memory   the process's peak is within model_memory_mib
 
 The active model runs on meanwhile. Errors: ModelRefusedError, of the kind that says why.
 """
@@ -12,12 +16,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .classifier import Classifier, StartClassifier
-from .errors import DigestMismatchError
+from .classifier import Classifier, GoldenReport, StartClassifier
+from .errors import DigestMismatchError, ModelMemoryError, ModelTooSlowError
 from .runtime.fit import DeviceFit
 
 
@@ -51,6 +56,11 @@ class Steps:
         yield facts
         self._steps.append(GateStep(name, time.perf_counter_ns() - begin, facts))
 
+    def add(self, name: str, elapsed_ns: int, /, **facts: object) -> None:
+        """A step that was timed elsewhere."""
+        texts = {key: str(fact) for key, fact in facts.items()}
+        self._steps.append(GateStep(name, elapsed_ns, texts))
+
     def report(self) -> GateReport:
         """What has passed so far."""
         return GateReport(tuple(self._steps))
@@ -77,7 +87,7 @@ async def check_digest(steps: Steps, model: bytes, sha256: str) -> None:
 async def judge(
     steps: Steps, start: StartClassifier, model: bytes, sha256: str, fit: DeviceFit
 ) -> Classifier:
-    """The steps that a new classifier takes: "load" and "golden".
+    """The steps that a new classifier takes, from "spec" to "memory".
 
     Returns:
         The classifier, with the model loaded and run; the caller closes it.
@@ -88,21 +98,60 @@ async def judge(
     """
     begin = time.perf_counter_ns()
     classifier = await start()
+    started = time.perf_counter_ns()
     try:
-        with steps.step("load") as facts:
-            facts["start_ns"] = str(time.perf_counter_ns() - begin)
-            loaded = await classifier.load(sha256, model, fit)
-            facts["load_ns"] = str(loaded.elapsed_ns)
-            facts["runtime"] = f"{classifier.runtime.name} {classifier.runtime.version}"
-        with steps.step("golden") as facts:
-            golden = await classifier.prove()
-            facts["windows"] = str(golden.count)
-            facts["max_abs_difference"] = f"{golden.max_abs_difference:.6g}"
-            facts["tolerance"] = f"{loaded.spec.tolerance:g}"
+        loaded = await classifier.load(sha256, model, fit)
+        sent = time.perf_counter_ns()
+        took, spec = loaded.elapsed_ns, loaded.spec
+        runtime = f"{classifier.runtime.name} {classifier.runtime.version}"
+        steps.add("spec", took["spec"], name=spec.name, window=spec.window, hop=spec.hop)
+        steps.add("ops", took["ops"], ops=loaded.op_count, runtime=runtime)
+        # The process and the way of the bytes into it are what "load" costs beside the runtime.
+        elapsed_ns = sent - begin - took["spec"] - took["ops"]
+        steps.add("load", elapsed_ns, start_ns=started - begin, load_ns=took["load"])
+        golden = await classifier.prove()
+        difference = f"{golden.max_abs_difference:.6g}"
+        tolerance = f"{spec.tolerance:g}"
+        steps.add(
+            "golden",
+            golden.elapsed_ns,
+            windows=golden.count,
+            max_abs_difference=difference,
+            tolerance=tolerance,
+        )
+        _check_latency(steps, golden, fit.hop_seconds(spec))
+        _check_memory(steps, golden, fit.memory_bytes)
     except BaseException:
         await classifier.close()
         raise
     return classifier
+
+
+def _check_latency(steps: Steps, golden: GoldenReport, hop_seconds: float) -> None:
+    limited = math.isfinite(hop_seconds)
+    hop_ns = round(hop_seconds * 1e9) if limited else 0
+    if limited and golden.p99_ns > hop_ns:
+        raise ModelTooSlowError(
+            f"the model takes {golden.p99_ns / 1e6:.1f} ms for a window on this device (p99 of "
+            f"{golden.run_count}) and a window comes every {hop_ns / 1e6:.1f} ms; convert it with "
+            "a longer --hop, or a smaller one",
+            p99_ns=golden.p99_ns,
+            hop_ns=hop_ns,
+        )
+    limit = {"hop_ns": hop_ns} if limited else {"hop": "waits for the model"}
+    steps.add("latency", golden.timed_ns, p99_ns=golden.p99_ns, runs=golden.run_count, **limit)
+
+
+def _check_memory(steps: Steps, golden: GoldenReport, limit: int) -> None:
+    peak = golden.peak_memory_bytes
+    if limit and peak > limit:
+        raise ModelMemoryError(
+            f"the model needs {peak / 2**20:.1f} MiB on this device and model_memory_mib allows "
+            f"{limit / 2**20:g}; convert a smaller one, or raise model_memory_mib",
+            limit_bytes=limit,
+            peak_bytes=peak,
+        )
+    steps.add("memory", 0, peak_bytes=peak, **({"limit_bytes": limit} if limit else {}))
 
 
 def digest(model: bytes) -> str:

@@ -8,14 +8,15 @@ in this process, under limits of memory; time is limited by the parent, which ki
     to the child                              from the child
     -                                         HELLO   JSON {name, version}, once, at the start
     FIT     JSON of DeviceFit                 -
-    LOAD    the whole model file              LOADED  JSON {spec, elapsed_ns}
-    PROVE   -                                 PROVED  JSON {count, max_abs_difference, elapsed_ns}
+    LOAD    the whole model file              LOADED  JSON of holter_device.classifier.LoadReport
+    PROVE   -                                 PROVED  JSON of holter_device.classifier.GoldenReport
     COUNTS  raw counts, frame by frame        RESULT  inference_ns (uint64), scores (float32)
     VALUES  float32 in the model's unit       RESULT
 
 LOAD and PROVE may be answered by REFUSED (JSON {error, message, facts}; `error` names a class of
-holter_device.errors), and so may the start; a window by FAILED (a sentence). Numbers are
-little-endian. This module imports nothing heavy: limits and the libraries' threads are set first.
+holter_device.errors), and so may the start; a window by FAILED, or NOT_FINITE where its scores are
+no numbers (a sentence each). Numbers are little-endian. This module imports nothing heavy: limits
+and the libraries' threads are set first.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Kind(enum.IntEnum):
     RESULT = 19
     REFUSED = 20
     FAILED = 21
+    NOT_FINITE = 22
 
 
 def limit(memory_bytes: int) -> None:

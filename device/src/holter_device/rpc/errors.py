@@ -44,6 +44,31 @@ TABLE: Final[tuple[tuple[type[errors.DeviceError], StatusCode, int], ...]] = (
     ),
     (errors.ModelUnfitError, StatusCode.FAILED_PRECONDITION, _REASON.ERROR_REASON_MODEL_UNFIT),
     (
+        errors.OpVersionUnsupportedError,
+        StatusCode.FAILED_PRECONDITION,
+        _REASON.ERROR_REASON_OP_VERSION_UNSUPPORTED,
+    ),
+    (
+        errors.FlexOpUnsupportedError,
+        StatusCode.FAILED_PRECONDITION,
+        _REASON.ERROR_REASON_FLEX_OP_UNSUPPORTED,
+    ),
+    (
+        errors.CustomOpUnsupportedError,
+        StatusCode.FAILED_PRECONDITION,
+        _REASON.ERROR_REASON_CUSTOM_OP_UNSUPPORTED,
+    ),
+    (
+        errors.ModelTooSlowError,
+        StatusCode.FAILED_PRECONDITION,
+        _REASON.ERROR_REASON_MODEL_TOO_SLOW,
+    ),
+    (
+        errors.ModelMemoryError,
+        StatusCode.FAILED_PRECONDITION,
+        _REASON.ERROR_REASON_MODEL_MEMORY_EXCEEDED,
+    ),
+    (
         errors.OpUnsupportedError,
         StatusCode.FAILED_PRECONDITION,
         _REASON.ERROR_REASON_OP_UNSUPPORTED,

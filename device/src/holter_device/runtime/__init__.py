@@ -87,6 +87,9 @@ class Runtime(Protocol):
             Exception: of any kind, whatever the runtime says of a model that it cannot load.
         """
 
+    def lacks(self, code: int, version: int) -> str:
+        """What the runtime says of a built-in operator that it does not have; "" if it has it."""
+
 
 class GraphError(ValueError):
     """Error raised when a graph has no such signature, input or output."""

@@ -24,12 +24,16 @@ class DeviceFit:
         channels: its channels.
         sample_format: how a count is written.
         max_window_frames: frames of the longest window that it keeps.
+        speed: how much faster than real time frames come; 0 where they wait for the model.
+        memory_bytes: memory that the classifier process may have at its peak; 0 for no limit.
     """
 
     rate_hz: float
     channels: tuple[Channel, ...]
     sample_format: SampleFormat
     max_window_frames: int
+    speed: float = 1.0
+    memory_bytes: int = 0
 
     def to_json(self) -> str:
         """As text, for the classifier process."""
@@ -44,7 +48,13 @@ class DeviceFit:
             channels=tuple(Channel(**channel) for channel in raw["channels"]),
             sample_format=SampleFormat(raw["sample_format"]),
             max_window_frames=raw["max_window_frames"],
+            speed=raw["speed"],
+            memory_bytes=raw["memory_bytes"],
         )
+
+    def hop_seconds(self, spec: ModelSpec) -> float:
+        """Real seconds from one window to the next; infinite where they wait for the model."""
+        return spec.hop / self.rate_hz / self.speed if self.speed else math.inf
 
     def select(self, spec: ModelSpec) -> tuple[Channel, ...]:
         """The channels that a model is fed, in its order, once all of it is seen to fit.

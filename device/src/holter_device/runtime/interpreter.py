@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import Ends, Graph, GraphError, RuntimeInfo
+from .ops import probe
 
 
 class InterpreterRuntime:
@@ -27,6 +28,14 @@ class InterpreterRuntime:
             return _SignatureGraph(interpreter, ends)
         interpreter.allocate_tensors()
         return _PrimaryGraph(interpreter, ends)
+
+    def lacks(self, code: int, version: int) -> str:
+        """Ask by a model of this operator alone, as `Runtime.lacks`."""
+        try:
+            self._interpreter_class(model_content=probe(code, version), num_threads=1)
+        except (ValueError, RuntimeError) as error:
+            return str(error) or type(error).__name__
+        return ""
 
 
 class _PrimaryGraph:

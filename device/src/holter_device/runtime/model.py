@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import GoldenMismatchError, ModelUnfitError, OpUnsupportedError
+from ..errors import GoldenMismatchError, ModelMemoryError
 from . import Ends, Graph, GraphError, Runtime
 from .fit import DeviceFit, UnitMap
 from .model_file import malformed, read_model_file
+from .ops import audit, flex_op, read_ops
 
-# What the runtimes say, in lower case, of operators that they lack.
-_UNSUPPORTED = (
-    "didn't find op for builtin opcode",
-    "op builtin_code out of range",
-    "unresolved custom op",
-    "select tensorflow op(s)",
-    "unsupported custom op",
-)
+# Golden windows are run again until there are this many times, or this time has gone.
+TIMED_RUNS = 100
+TIMED_NS = 500_000_000
 
-# And of memory that they do not get.
+# What the runtimes say, in lower case, of memory that they do not get.
 _NO_MEMORY = ("failed to allocate", "out of memory", "failed to create xnnpack runtime")
 
 
 class ModelRunError(RuntimeError):
-    """Error raised when a model fails on a window, or gives scores that are not finite."""
+    """Error raised when a model fails on a window."""
+
+
+class NotFiniteError(ModelRunError):
+    """Error raised when a model gives scores that are not finite."""
 
 
 class Model:
@@ -40,26 +41,45 @@ class Model:
 
     Raises:
         ModelMalformedError: the file is no Holter model, or its spec is not that of its graph.
-        ModelUnfitError: it does not fit the device, or needs too much memory.
+        ModelUnfitError: it does not fit the device.
         OpUnsupportedError: it uses an operator that the runtime lacks.
+        ModelMemoryError: it needs too much memory.
+
+    Attributes:
+        spec: what it says of itself.
+        op_count: operators that it lists.
+        elapsed_ns: time that the steps "spec", "ops" and "load" took.
     """
 
     def __init__(self, runtime: Runtime, model: bytes, fit: DeviceFit) -> None:
         self._runtime = runtime
         self._bytes = model
+        begin = time.perf_counter_ns()
         try:
             file = read_model_file(model)
             channels = fit.select(file.spec)
             self.spec = file.spec
+            spec_read = time.perf_counter_ns()
             if file.spec.ops == "select_tf":
-                raise self._unsupported("its spec says that some are TensorFlow's own")
+                raise flex_op("so its spec says", f"{runtime.info.name} {runtime.info.version}")
+            ops = read_ops(model)
+            audit(runtime, ops)
+            audited = time.perf_counter_ns()
             self._golden = file.windows, file.scores
             self._shape = file.spec.input_shape
             self._first = file.spec.layout == "channels_first"
             self._graph = self._load()
+            loaded = time.perf_counter_ns()
         except MemoryError as error:
             raise _no_memory() from error
         self._to_unit = UnitMap(file.spec.unit, channels, fit.sample_format)
+        self._took: list[int] = []
+        self.op_count = len(ops)
+        self.elapsed_ns = {
+            "spec": spec_read - begin,
+            "ops": audited - spec_read,
+            "load": loaded - audited,
+        }
 
     def prove(self) -> tuple[int, float]:
         """Run the golden windows.
@@ -72,13 +92,8 @@ class Model:
             ModelMalformedError: the model fails on one.
         """
         worst = 0.0
-        windows, scores = self._golden
-        for index, (window, expected) in enumerate(zip(windows, scores, strict=True)):
-            try:
-                actual = self._run(window)
-            except ModelRunError as error:
-                raise malformed(f"on golden window {index} {error}") from error
-            difference = float(np.max(np.abs(actual - expected)))
+        for index, expected in enumerate(self._golden[1]):
+            difference = float(np.max(np.abs(self._run_golden(index) - expected)))
             if not difference <= self.spec.tolerance:
                 off = (
                     f"differ by {difference:.3g} from those where it was made; at most "
@@ -94,7 +109,28 @@ class Model:
                     tolerance=f"{self.spec.tolerance:g}",
                 )
             worst = max(worst, difference)
-        return len(windows), worst
+        return len(self._took), worst
+
+    def time_windows(self) -> list[int]:
+        """The ns of every golden run: those of `prove`, and more of them to tell a percentile.
+
+        Raises:
+            ModelMalformedError: the model fails on one.
+        """
+        windows = self._golden[0]
+        end = time.perf_counter_ns() + TIMED_NS
+        while len(self._took) < TIMED_RUNS and time.perf_counter_ns() < end:
+            self._run_golden(len(self._took) % len(windows))
+        return self._took
+
+    def _run_golden(self, index: int) -> npt.NDArray[np.float32]:
+        begin = time.perf_counter_ns()
+        try:
+            scores = self._run(self._golden[0][index])
+        except ModelRunError as error:
+            raise malformed(f"on golden window {index} {error}") from error
+        self._took.append(time.perf_counter_ns() - begin)
+        return scores
 
     def classify_counts(self, counts: bytes | memoryview) -> tuple[int, npt.NDArray[np.float32]]:
         """Scores of a window of raw counts, as (time in ns, float32 (labels,)).
@@ -116,7 +152,7 @@ class Model:
     def _finite(self, window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         scores = self._run(window)
         if not np.isfinite(scores).all():
-            raise ModelRunError("the model gave scores that are not finite")
+            raise NotFiniteError("the model gave scores that are not finite")
         return scores
 
     def _run(self, window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -141,9 +177,8 @@ class Model:
             raise malformed(f"its spec is not that of its graph: {error}") from error
         except Exception as error:
             text = str(error).lower()
-            if any(words in text for words in _UNSUPPORTED):
-                raise self._unsupported(_first_sentence(error)) from error
-            if any(words in text for words in _NO_MEMORY):
+            # Where the arena of all tensors gets no memory LiteRT says nothing at all.
+            if not text or any(words in text for words in _NO_MEMORY):
                 raise _no_memory() from error
             raise malformed(f"the runtime does not load it: {_first_sentence(error)}") from error
         self._check(graph)
@@ -165,24 +200,24 @@ class Model:
                 key="labels",
             )
 
-    def _unsupported(self, detail: str) -> OpUnsupportedError:
-        info = self._runtime.info
-        return OpUnsupportedError(
-            f"the model uses an operator that {info.name} {info.version} does not have: {detail}. "
-            "Convert it with built-in operators only, or install a newer runtime",
-            detail=detail,
-            runtime=f"{info.name} {info.version}",
-        )
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has had resident, of /proc/self/status.
+
+    Not getrusage's ru_maxrss: that begins with what the parent had when it started this process.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
-def _no_memory() -> ModelUnfitError:
-    limit_mib = resource.getrlimit(resource.RLIMIT_DATA)[0] // 2**20
-    return ModelUnfitError(
-        f"the model needs more memory than the {limit_mib} MiB that model_memory_mib allows on "
-        "this device; convert a smaller one, or raise model_memory_mib",
-        key="model_memory_mib",
-        model=f"over {limit_mib}",
-        device=limit_mib,
+def _no_memory() -> ModelMemoryError:
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    return ModelMemoryError(
+        f"the model needs more memory than the {limit // 2**20} MiB that model_memory_mib allows "
+        "on this device; convert a smaller one, or raise model_memory_mib",
+        limit_bytes=limit,
     )
 
 

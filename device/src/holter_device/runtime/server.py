@@ -10,7 +10,7 @@ from ..children.classifier import INFERENCE_NS, Kind
 from ..errors import ConfigError, DeviceError
 from . import Runtime, load_runtime
 from .fit import DeviceFit
-from .model import Model, ModelRunError
+from .model import Model, ModelRunError, NotFiniteError, peak_memory_bytes
 
 
 def hello(choice: str) -> tuple[Kind, bytes, Runtime | None]:
@@ -48,21 +48,32 @@ class Server:
         classify = model.classify_counts if kind == Kind.COUNTS else model.classify_values
         try:
             inference_ns, scores = classify(payload)
+        except NotFiniteError as error:
+            return Kind.NOT_FINITE, str(error).encode()
         except ModelRunError as error:
             return Kind.FAILED, str(error).encode()
         return Kind.RESULT, INFERENCE_NS.pack(inference_ns) + scores.tobytes()
 
     def _load(self, payload: bytes) -> tuple[Kind, bytes]:
-        begin = time.perf_counter_ns()
-        self._model = Model(self._runtime, payload, DeviceFit.from_json(self._fit))
-        elapsed_ns = time.perf_counter_ns() - begin
-        return Kind.LOADED, _json(spec=self._model.spec.to_json(), elapsed_ns=elapsed_ns)
+        model = self._model = Model(self._runtime, payload, DeviceFit.from_json(self._fit))
+        return Kind.LOADED, _json(
+            spec=model.spec.to_json(), op_count=model.op_count, elapsed_ns=model.elapsed_ns
+        )
 
     def _prove(self) -> tuple[Kind, bytes]:
-        begin = time.perf_counter_ns()
-        count, difference = self._loaded().prove()
-        elapsed_ns = time.perf_counter_ns() - begin
-        return Kind.PROVED, _json(count=count, max_abs_difference=difference, elapsed_ns=elapsed_ns)
+        model, begin = self._loaded(), time.perf_counter_ns()
+        count, difference = model.prove()
+        proved = time.perf_counter_ns()
+        took = sorted(model.time_windows())
+        return Kind.PROVED, _json(
+            count=count,
+            max_abs_difference=difference,
+            elapsed_ns=proved - begin,
+            timed_ns=time.perf_counter_ns() - proved,
+            run_count=len(took),
+            p99_ns=took[-(-99 * len(took) // 100) - 1],
+            peak_memory_bytes=peak_memory_bytes(),
+        )
 
     def _loaded(self) -> Model:
         assert self._model is not None, "the parent loads a model before it uses it"
