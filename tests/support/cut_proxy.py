@@ -109,9 +109,10 @@ class CutProxy:
             if how is How.FIN:
                 writer.close()
                 continue
-            # Without lingering, closing a socket sends RST.
+            # Without lingering, closing a socket sends RST; one that is closed already sent it.
             raw = writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,12 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import hashlib
 import os
-import re
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -33,15 +30,17 @@ from holter.v1 import model_service_pb2_grpc as model_grpc
 from holter.v1 import sample_service_pb2 as sample_pb
 from holter.v1 import sample_service_pb2_grpc as sample_grpc
 from holter.v1 import stream_pb2 as stream_pb
-from holter_host import _convert, _windows, streams, types
+from holter_host import _convert, _models, _windows, types
+from holter_host._assembly import Progress, read_captures
 from holter_host._channel import parse_address
 from holter_host._convert import Start
 from holter_host._errors import translated
+from holter_host._event_stream import Source
 from holter_host._link import Link
 from holter_host._reconnect import SILENCE_SECONDS, OnConnection, Reconnection, limit_seconds
 from holter_host._retry import Backoff
-from holter_host.bundle import Bundle, read_bundle
-from holter_host.capture import Capture, Progress, read_captures
+from holter_host.bundle import Bundle
+from holter_host.capture import Capture
 from holter_host.clock import ClockOffset, DeviceClock, measure
 from holter_host.errors import (
     BadInputError,
@@ -49,8 +48,6 @@ from holter_host.errors import (
     DeployInProgressError,
     DeviceError,
     DeviceUnreachableError,
-    ModelRefusedError,
-    NotFoundError,
 )
 from holter_host.status import DeployResult, DeviceStatus, Limits, StoredModel
 from holter_host.streams import ClassificationStream, EventStream, SampleStream
@@ -59,7 +56,6 @@ CALL_SECONDS: Final = 10.0
 CLOCK_SECONDS: Final = 2.0
 DEPLOY_SECONDS: Final = 120.0
 DEPLOY_RETRIES: Final = 5
-MIN_PREFIX: Final = 8
 
 _StubKind = Callable[[grpc.aio.Channel], Any]
 _StreamT = TypeVar("_StreamT", bound=EventStream[Any])
@@ -342,7 +338,9 @@ class Device:
                 before anything is sent when the file is over the device's limit.
             DeployInProgressError: another deploy is running.
         """
-        data, sha256 = await asyncio.to_thread(self._load, model)
+        data, sha256 = await asyncio.to_thread(
+            _models.load, model, self._limits.max_model_bytes, self.address
+        )
         request = model_pb.DeployModelRequest(
             model=data, sha256=sha256, validate_only=validate_only
         )
@@ -365,7 +363,9 @@ class Device:
             BadInputError: that is no digest, or more than one model begins like that.
             ModelRefusedError, DeployInProgressError: as `deploy`.
         """
-        whole = await self._whole_digest(sha256)
+        whole = _models.checked_prefix(sha256)
+        if len(whole) < 64:
+            whole = _models.whole_digest(whole, await self.models(), self.address)
         request = model_pb.ActivateModelRequest(sha256=whole)
         kind = model_grpc.ModelServiceStub
         return _convert.deploy_result(await self._call(kind, "ActivateModel", request, timeout))
@@ -394,7 +394,7 @@ class Device:
     ) -> _StreamT:
         _convert.stream_start(start)
         assert self._link.channel is not None  # else it raises: the device is not open
-        source = streams.Source(self._link, self.address, open_call, self._silence)
+        source = Source(self._link, self.address, open_call, self._silence)
         limit = limit_seconds(reconnect)
         stream = kind(source, start, Reconnection(self._backoff, limit, on_connection))
         self._streams.add(stream)
@@ -420,30 +420,6 @@ class Device:
         response = await self._call(kind, "ClassifyWindow", request)
         return _convert.classification(response.classification)
 
-    def _load(self, model: str | os.PathLike[str] | bytes | Bundle) -> tuple[bytes, str]:
-        """The bytes and the digest of a model that is not over the device's limit."""
-        if isinstance(model, Bundle):
-            self._check_size(len(model.data))
-            return model.data, model.sha256
-        if isinstance(model, bytes):
-            self._check_size(len(model))
-            return model, hashlib.sha256(model).hexdigest()
-        path = Path(model)
-        if path.is_file():
-            self._check_size(path.stat().st_size)
-        bundle = read_bundle(path)
-        return bundle.data, bundle.sha256
-
-    def _check_size(self, size: int) -> None:
-        limit = self._limits.max_model_bytes
-        if 0 < limit < size:
-            raise ModelRefusedError(
-                f"The model has {size} bytes and the device at {self.address} takes at most "
-                f"{limit}; make it smaller, or raise the device's limit.",
-                reason="MODEL_TOO_LARGE",
-                metadata={"size_bytes": str(size), "max_bytes": str(limit)},
-            )
-
     async def _repeat(
         self, attempt: Callable[[], Awaitable[DeployResult]], sha256: str
     ) -> DeployResult:
@@ -463,25 +439,3 @@ class Device:
                     raise
             await self._backoff.sleep(self._backoff.wait(number))
         return await attempt()
-
-    async def _whole_digest(self, text: str) -> str:
-        prefix = text.lower()
-        if not re.fullmatch(rf"[0-9a-f]{{{MIN_PREFIX},64}}", prefix):
-            raise BadInputError(
-                f"{text!r} is not the SHA-256 of a model: give all its 64 hex digits, or at least "
-                f"the first {MIN_PREFIX}."
-            )
-        if len(prefix) == 64:
-            return prefix
-        found = [m.sha256 for m in await self.models() if m.sha256.startswith(prefix)]
-        if not found:
-            raise NotFoundError(
-                f"The device at {self.address} holds no model {prefix}; see: holter models",
-                reason="MODEL_NOT_FOUND",
-                metadata={"sha256": prefix},
-            )
-        if len(found) > 1:
-            raise BadInputError(
-                f"{len(found)} models begin with {prefix}: {', '.join(found)}; give more digits."
-            )
-        return found[0]
