@@ -21,8 +21,11 @@ import pytest
 
 import holter_host
 from conftest import ROOT
-from holter_host import Device, GapCause
+from holter_device.testing import Read, played
+from holter_host import Device, Gap, GapCause
+from support.daemon import holterd
 from support.follower import Follower
+from support.i2c import record_volts, virtual_i2c
 from support.ledger import Ledger, WindowLedger
 from support.link import Death, DyingLink, network
 from support.played import RATE_HZ, PlayingPi, Run
@@ -196,6 +199,66 @@ async def _durable(device: Device, sequence: int) -> int:
     return found
 
 
+async def test_a_hung_sampler_is_started_again(tmp_path: Path, mitdb: Path) -> None:
+    """In real time one sampler is killed and the next one hangs: both are gaps with their reason.
+
+    A hang is seen after two seconds of silence, so that it costs them. All other frames are what
+    the chip converted, in order; a busy machine may name some LATE.
+    """
+    volts = record_volts(mitdb / "208", 60)
+    ledger = Ledger()
+    with virtual_i2c() as i2c:
+        async with (
+            holterd(tmp_path, env=i2c.environment) as daemon,
+            holter_host.connect(daemon.address) as device,
+            Follower(device.samples("earliest"), ledger.add) as follower,
+        ):
+            start_ns = (await device.status()).session.start_monotonic_nanos
+            i2c.chip.inputs[0] = played(volts, RATE_HZ, start_ns)
+            for restarts, number in enumerate((signal.SIGKILL, signal.SIGSTOP)):
+                await follower.until(partial(_goes_on_after, ledger, restarts))
+                os.kill(daemon.children()["sampler"], number)
+            await follower.until(partial(_goes_on_after, ledger, 2))
+            quality = (await device.status()).quality
+        reads = list(i2c.chip.reads)
+    part = ledger.parts[1]
+    assert {gap.cause for gap in part.gaps} <= {GapCause.SAMPLER_RESTARTED, GapCause.LATE}
+    killed, hung = _restarts(ledger)
+    assert killed.frame_count >= 1
+    assert hung.frame_count >= 2 * RATE_HZ - FLUSH
+    assert quality.sampler_restart_count == 2
+    place = 0
+    for first, counts in part.runs():
+        place = _found_after(reads, place, part.session.monotonic_nanos(first), counts)
+
+
+def _restarts(ledger: Ledger) -> list[Gap]:
+    gaps = ledger.parts[1].gaps if ledger.parts else []
+    return [gap for gap in gaps if gap.cause is GapCause.SAMPLER_RESTARTED]
+
+
+def _goes_on_after(ledger: Ledger, restarts: int) -> bool:
+    """Whether a second of frames has come after so many restarts."""
+    if not ledger.parts or len(found := _restarts(ledger)) < restarts:
+        return False
+    begun = found[restarts - 1].next_sequence if restarts else 0
+    return ledger.newest.next_sequence >= begun + RATE_HZ
+
+
+def _found_after(reads: list[Read], place: int, time_ns: int, counts: bytes) -> int:
+    """Find counts in the chip's journal, from a place and a time on; the place after them.
+
+    Before its first tick a sampler reads the chip to measure its bus: a handful of reads at most.
+    """
+    while reads[place].time_ns < time_ns:
+        place += 1
+    for begin in range(place, place + 200):
+        codes = bytes(read.conversions[0].code for read in reads[begin : begin + len(counts)])
+        if codes == counts:
+            return begin + len(counts)
+    raise AssertionError(f"{len(counts)} counts are not what the chip converted")
+
+
 @pytest.mark.parametrize("death", ["fin", "rst", "hole"])
 async def test_a_cut_link_costs_nothing(tmp_path: Path, mitdb: Path, death: Death) -> None:
     """The stream comes back by itself when the link does; no frame comes twice, and none is lost.
@@ -256,6 +319,43 @@ async def test_a_pulled_cable_costs_nothing(tmp_path: Path, mitdb: Path) -> None
             assert follower.stream.reconnect_count == 1
         run.assert_played(ledger.parts[1])
     assert ledger.parts[1].gaps == []
+
+
+@pytest.mark.litert
+async def test_windows_that_died_with_the_server_are_restarted(tmp_path: Path, mitdb: Path) -> None:
+    """Those whose frames were durable and whose class was not come as RESTARTED, each once.
+
+    One stream of windows lives through it; who reads all later gets the same windows.
+    """
+    frames, windows, later = Ledger(), WindowLedger(360, 90), WindowLedger(360, 90)
+    with PlayingPi.with_record(tmp_path, mitdb / "208", 90) as pi:
+        async with contextlib.AsyncExitStack() as stack:
+            async with pi.run("--commit-interval", "0.2") as first:
+                await first.device.deploy(_averages())
+                device = await stack.enter_async_context(holter_host.connect(pi.listen))
+                following = Follower(device.classifications("earliest"), windows.add)
+                follower = await stack.enter_async_context(following)
+                first.clock.release(1800)
+                await follower.until(lambda: windows.next_sequence(1) == 1800)
+                os.kill(first.daemon.children()["classifier"], signal.SIGSTOP)
+                first.clock.release(360)
+                await _durable(first.device, 2160)
+                await first.daemon.stop(signal.SIGKILL)
+            async with pi.run() as second:
+                second.clock.release(720)
+                await follower.until(lambda: windows.next_sequence(2) == 720)
+                await _read_until(second, frames, 720)
+                again = Follower(device.classifications("earliest"), later.add)
+                again = await stack.enter_async_context(again)
+                await again.until(lambda: later.next_sequence(2) == 720)
+    lost = windows.assert_each_once(frames.parts[1])
+    assert [window.last_sequence + 1 for window in lost] == [1890, 1980, 2070, 2160]
+    assert windows.assert_each_once(frames.parts[2]) == []
+    assert later.windows == windows.windows
+
+
+def _averages() -> bytes:
+    return averaging_model(window=360, hop=90, input_shape=(1, 360, 1))
 
 
 @pytest.mark.litert
