@@ -4,10 +4,10 @@ Full load is a holterd with 10 streams, a client that has windows classified bac
 another that has a second model judged without end (each time in a new process).
 In turn, a round each:
 
-- ours: that holterd reads a PCF8591 at 100 kHz through the shim; lateness is what it tells itself
-  (a read's begin less its tick), from the session's start on, the start of the load included. The
-  bus tells when each read arrived, which gives the rate error: the tick at which the last frame's
-  read arrived, less the frame's sequence;
+- ours: that holterd reads, by unmodified smbus2, a PCF8591 at 100 kHz that is preloaded; lateness
+  is what it tells itself (a read's begin less its tick), from the session's start on, the start of
+  the load included. The bus notes when each read began, which gives the rate error: the tick in
+  which the last frame's read began, less the frame's sequence;
 - floor: that holterd simulates, and beside it a C loop of clock_nanosleep runs with the sampler's
   priority and period;
 - tutorial: that holterd simulates, and beside it `read_byte; time.sleep(1/360)` reads the bus.
@@ -24,13 +24,13 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,6 @@ import holter_host
 from holter_device.children.realtime import PRIORITY
 from holter_device.lateness import Lateness
 from support.daemon import Daemon, holterd
-from support.i2c import built_shim
 
 RATE_HZ = 360.0
 STREAMS = 10
@@ -49,21 +48,7 @@ HOP, OTHER_HOP, WINDOW = 36, 37, 3600
 GOAL = 1.5
 HERE = Path(__file__).parent
 LOAD = ("--simulate", "bigeminy")
-
-
-@contextlib.contextmanager
-def bus(folder: Path) -> Iterator[tuple[dict[str, str], list[int]]]:
-    """A bus; yields its environment, and a list that is filled with its reads at the end."""
-    socket = folder / "bus"
-    command = [sys.executable, str(HERE / "_i2c_bus.py"), str(socket)]
-    pipe = subprocess.PIPE
-    reads: list[int] = []
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield {"LD_PRELOAD": str(built_shim()), "HOLTER_I2C_SOCKET": str(socket)}, reads
-        out, _ = process.communicate()
-        reads += json.loads(out)
+PRELOADED = {"LD_PRELOAD": str(BUILD / "i2c_bus.so")}
 
 
 @contextlib.asynccontextmanager
@@ -107,24 +92,26 @@ async def ours(folder: Path, seconds: float) -> dict[str, Any]:
     """One round of the sampler."""
     done = loads()
     sequences: list[int] = []
-    with bus(folder) as (environment, reads):
-        begin = time.monotonic()
-        async with holterd(folder, env=environment) as daemon:
-            async with loaded(daemon, done) as device:
-                watching = asyncio.create_task(watch(device, sequences))
-                await asyncio.sleep(seconds - (time.monotonic() - begin))
-                status = await device.status()
-                watching.cancel()
-                await asyncio.wait({watching})
-            await daemon.stop()
+    journal = folder / "reads"
+    journal.touch()
+    begin = time.monotonic()
+    environment = {**PRELOADED, "HOLTER_BENCH_READS": str(journal)}
+    async with holterd(folder, env=environment) as daemon:
+        async with loaded(daemon, done) as device:
+            watching = asyncio.create_task(watch(device, sequences))
+            await asyncio.sleep(seconds - (time.monotonic() - begin))
+            status = await device.status()
+            watching.cancel()
+            await asyncio.wait({watching})
+        await daemon.stop()
     quality = status.quality
-    grid_reads = [read for read in reads if read >= status.session.start_monotonic_nanos]
-    arrived = grid_reads[len(sequences) - 1] - status.session.start_monotonic_nanos
+    since_start = np.fromfile(journal, np.int64) - status.session.start_monotonic_nanos
+    begun = since_start[since_start >= 0][len(sequences) - 1]
     return {
         **told(quality),
         "late": quality.late_count,
         "missing": quality.missing_count,
-        "rate_error_ticks": int(arrived * RATE_HZ / 1e9) - sequences[-1],
+        "rate_error_ticks": int(begun * RATE_HZ / 1e9) - sequences[-1],
         "unaccounted": status.next_sequence - quality.received_count - quality.missing_count,
         "achieved_rate_hz": round(quality.last_minute.achieved_rate_hz, 3),
         "fifo": status.source.real_time_priority,
@@ -140,11 +127,11 @@ async def watch(device: holter_host.Device, sequences: list[int]) -> None:
             sequences += range(event.first_sequence, event.first_sequence + event.frame_count)
 
 
-async def beside(folder: Path, seconds: float, *command: str, env: dict[str, str]) -> str:
-    """What a command prints that runs for so long beside a loaded holterd."""
+async def beside(folder: Path, *command: str, env: dict[str, str]) -> str:
+    """What a command prints that runs to its end beside a loaded holterd."""
     async with holterd(folder, *LOAD) as daemon:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, env=env or None
+            *command, stdout=asyncio.subprocess.PIPE, env={**os.environ, **env}
         )
         async with loaded(daemon, loads()):
             out, _ = await process.communicate()
@@ -157,16 +144,14 @@ async def beside(folder: Path, seconds: float, *command: str, env: dict[str, str
 async def floor(folder: Path, seconds: float) -> dict[str, float]:
     """One round of the C loop."""
     command = (str(BUILD / "nanosleep"), str(RATE_HZ), str(seconds), str(PRIORITY))
-    lines = (await beside(folder, seconds, *command, env={})).split()
+    lines = (await beside(folder, *command, env={})).split()
     return micros([int(line) for line in lines])
 
 
 async def tutorial(folder: Path, seconds: float) -> dict[str, float]:
     """One round of the tutorial's loop: its rate, and how far its intervals are from a period."""
-    with bus(folder) as (environment, _):
-        script = str(HERE / "_tutorial.py")
-        command = (sys.executable, script, str(RATE_HZ), str(seconds))
-        out = await beside(folder, seconds, *command, env=environment)
+    command = (sys.executable, str(HERE / "_tutorial.py"), str(RATE_HZ), str(seconds))
+    out = await beside(folder, *command, env=PRELOADED)
     times = np.array(json.loads(out))
     intervals = np.diff(times)
     jitter = micros([int(value) for value in abs(intervals - 1e9 / RATE_HZ)])
@@ -204,8 +189,10 @@ def medians(rounds: list[dict[str, Any]], *names: str) -> dict[str, float]:
 def build() -> None:
     compiler = shutil.which("cc") or sys.exit("the floor needs a C compiler: install gcc")
     BUILD.mkdir(parents=True, exist_ok=True)
-    source = str(HERE / "_nanosleep.c")
-    run(compiler, "-O2", "-Wall", "-Werror", "-o", str(BUILD / "nanosleep"), source)
+    command = (compiler, "-O2", "-Wall", "-Werror", "-o")
+    run(*command, str(BUILD / "nanosleep"), str(HERE / "_nanosleep.c"))
+    shared = ("-shared", "-fPIC", "-U_FORTIFY_SOURCE")
+    run(*command, PRELOADED["LD_PRELOAD"], *shared, str(HERE / "_i2c_bus.c"), "-ldl")
 
 
 async def main() -> None:
