@@ -3,10 +3,11 @@
     python bench/_floor.py replay MESSAGES       sends messages as fast as it can
     python bench/_floor.py pace MESSAGES         sends the first of them at a rate
     python bench/_floor.py file FILE             sends a file in messages of one size
+    python bench/_floor.py raw FILE              the same, without protobuf
     python bench/_floor.py classify MODEL        classifies at the pace of a grid
 
 It prints its address first. MESSAGES is a pickled list of protobuf messages, which are serialised
-as they are sent, as in any server; those of `file` and `classify` are raw bytes. A request is a JSON
+as they are sent, as in any server; those of `raw` and `classify` are raw bytes. A request is a JSON
 object.
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+from google.protobuf.wrappers_pb2 import BytesValue
 
 METHOD = "/floor.Floor/Stream"
 
@@ -61,14 +63,22 @@ def pace(path: Path) -> tuple[Stream, Serializer]:
 
 def file(path: Path) -> tuple[Stream, Serializer]:
     """Send the bytes of a file in messages of message_bytes, which the request has."""
+    return _chunks(path, lambda data: BytesValue(value=data)), BytesValue.SerializeToString
 
+
+def raw(path: Path) -> tuple[Stream, Serializer]:
+    """The same without protobuf, which nobody's service does: what gRPC alone costs."""
+    return _chunks(path, bytes), bytes
+
+
+def _chunks(path: Path, message: Callable[[bytes], Any]) -> Stream:
     async def stream(request: bytes, context: Any) -> None:
         size = json.loads(request)["message_bytes"]
         with path.open("rb", buffering=0) as source:
             while data := source.read(size):
-                await context.write(data)
+                await context.write(message(data))
 
-    return stream, bytes
+    return stream
 
 
 def classify(path: Path) -> tuple[Stream, Serializer]:
@@ -118,5 +128,5 @@ async def serve(stream: Stream, serializer: Serializer) -> None:
 
 if __name__ == "__main__":
     kind, name = sys.argv[1:]
-    make = {"replay": replay, "pace": pace, "file": file, "classify": classify}[kind]
+    make = {"replay": replay, "pace": pace, "file": file, "raw": raw, "classify": classify}[kind]
     asyncio.run(serve(*make(Path(name))))

@@ -2,9 +2,10 @@
 
 The log has 31 104 000 samples of 1 input at 360 Hz, in rows as the commits of a day leave them. The
 floor is a bare grpc.aio server that reads the same bytes from a flat file and sends them in
-messages of the same size, without protobuf. Each server is a process of its own; one client, which
-counts bytes and parses nothing, reads both in turn; medians. Before that every message of ours is
-parsed once, and the counts are compared with what was recorded.
+messages of the same size, each one `bytes` of protobuf; `raw` is the same without protobuf. Each
+server is a process of its own; one client, which counts bytes and parses nothing, reads all in
+turn; medians. Before that every message of ours is parsed once, and the counts are compared with
+what was recorded.
 """
 
 from __future__ import annotations
@@ -100,15 +101,23 @@ async def main() -> None:
         await fill(folder / "data")
         async with contextlib.AsyncExitStack() as stack:
             daemon = await stack.enter_async_context(holterd(folder, "--simulate", "bigeminy"))
-            _, floor = stack.enter_context(python(FLOOR, "file", str(folder / "flat")))
+            floors = {
+                kind: stack.enter_context(python(FLOOR, kind, str(folder / "flat")))[1]
+                for kind in ("file", "raw")
+            }
             count, size = await check(daemon.address)
             request = json.dumps({"message_bytes": size}).encode()
-            ours, bare = [], []
+            seconds: dict[str, list[float]] = {"ours": [], "file": [], "raw": []}
             for _ in range(ROUNDS):
-                bare.append(await read(floor, METHOD, request, -(-len(COUNTS) // size)))
-                ours.append(await read(daemon.address, SAMPLES, FROM_THE_START, count))
+                for kind, floor in floors.items():
+                    chunks = -(-len(COUNTS) // size)
+                    seconds[kind].append(await read(floor, METHOD, request, chunks))
+                ours = await read(daemon.address, SAMPLES, FROM_THE_START, count)
+                seconds["ours"].append(ours)
             await daemon.stop()
-    our, floor_seconds = statistics.median(ours), statistics.median(bare)
+    our, floor_seconds, raw_seconds = (
+        statistics.median(seconds[kind]) for kind in ("ours", "file", "raw")
+    )
     report(
         "backfill",
         samples=len(COUNTS),
@@ -118,7 +127,9 @@ async def main() -> None:
         samples_per_s=round(len(COUNTS) / our),
         floor_seconds=round(floor_seconds, 3),
         floor_samples_per_s=round(len(COUNTS) / floor_seconds),
+        raw_seconds=round(raw_seconds, 3),
         ratio=round(floor_seconds / our, 3),
+        raw_ratio=round(raw_seconds / our, 3),
         goal=GOAL,
         goal_seconds=GOAL_SECONDS,
         met=floor_seconds >= GOAL * our and our < GOAL_SECONDS,
