@@ -106,8 +106,11 @@ def sample(adc: Adc, clock: Clock, grid: Grid, outbox: Outbox, sequence: int, re
     begun_ns = _wait(clock, grid, sequence)
     sequence = _tick_at(grid, begun_ns, sequence)
     told = sequence // quality_ticks
+    skipped = 0
     while True:
         counts, begun_ns = _read(adc, clock, grid, outbox, sequence, retries, begun_ns)
+        if skipped:  # told only now: nothing comes between a wake-up and its read
+            outbox.missing(sequence - skipped, skipped, GapCause.LATE)
         if counts is None:
             outbox.missing(sequence, 1, GapCause.BUS_ERROR)
         elif counts:
@@ -122,10 +125,8 @@ def sample(adc: Adc, clock: Clock, grid: Grid, outbox: Outbox, sequence: int, re
             told = sequence // quality_ticks
             outbox.quality(lateness)
         begun_ns = _wait(clock, grid, sequence)
-        tick = _tick_at(grid, begun_ns, sequence)
-        if tick > sequence:
-            outbox.missing(sequence, tick - sequence, GapCause.LATE)
-            sequence = tick
+        skipped = _tick_at(grid, begun_ns, sequence) - sequence
+        sequence += skipped
 
 
 def _read(
