@@ -1,0 +1,144 @@
+"""holterd whose disk is full, and whose model does not answer: it says so, and streams go on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import holter_host
+from holter_device.windows import window_ends
+from holter_host import Classification, Device, RecordingState, UnclassifiableReason
+from support.daemon import holterd
+from support.follower import Follower
+from support.ledger import Ledger
+from support.tflite_models import averaging_model
+
+RATE_HZ = 360
+WINDOW, HOP = 40, 36
+# Windows that wait for the model; those above it are given up at once.
+QUEUE_LIMIT = 8
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if shutil.which("mount") is None:
+        pytest.skip("needs mount, for a small tmpfs")
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"needs the right to mount a small tmpfs: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+async def test_a_full_disk_is_an_alarm_and_no_hole(disk: Path) -> None:
+    """While the disk is full the stream goes on and says STOPPED; what it held up is written later.
+
+    Whoever comes after the next start has the same bytes as who was there, without a gap.
+    """
+    live, later = Ledger(), Ledger()
+    address = f"unix:{disk.parent / 'socket'}"
+    data = str(disk / "data")
+    flags = ["--simulate", "bigeminy", "--listen", address, "--data-dir", data]
+    flags += ["--commit-interval", "0.1"]
+    async with contextlib.AsyncExitStack() as stack:
+        async with holterd(disk.parent, *flags) as daemon:
+            device = await stack.enter_async_context(holter_host.connect(address))
+            follower = Follower(device.samples("earliest"), live.add)
+            await stack.enter_async_context(follower)
+            _fill(disk / "ballast")
+            error = await _recording(device, RecordingState.STOPPED)
+            assert "No space left" in error or "disk is full" in error
+            stopped_at = live.newest.next_sequence
+            await follower.until(lambda: live.newest.next_sequence > stopped_at + 2 * RATE_HZ)
+            beat = follower.stream.heartbeat
+            assert beat is not None
+            assert beat.recording_state is RecordingState.STOPPED
+            (disk / "ballast").unlink()
+            assert await _recording(device, RecordingState.RECORDING) == ""
+            resumed_at = live.newest.next_sequence
+            await follower.until(lambda: live.newest.next_sequence > resumed_at + RATE_HZ)
+            assert await daemon.stop() == 0
+        async with holterd(disk.parent, *flags):
+            again = Follower(device.samples("earliest"), later.add)
+            await stack.enter_async_context(again)
+            await again.until(lambda: 2 in later.parts)
+            await follower.until(lambda: 2 in live.parts)
+    assert live.parts[1].gaps == later.parts[1].gaps == []
+    assert live.parts[1].first_sequence == later.parts[1].first_sequence == 0
+    assert live.parts[1].counts == later.parts[1].counts
+    assert "Traceback" not in daemon.log()
+
+
+def _fill(path: Path) -> None:
+    """Take all that is left of a disk."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+async def _recording(device: Device, state: RecordingState) -> str:
+    """Wait for a state of the recording; the error that it tells."""
+    while (recording := (await device.status()).recording).state is not state:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    return recording.error
+
+
+@pytest.mark.litert
+async def test_a_model_that_hangs_costs_windows_that_say_so(tmp_path: Path) -> None:
+    """Its window is a TIMEOUT, those that waited have their class, those above are OVERLOADED.
+
+    Each window of the grid is there once, in order; after the restart of the process they have
+    classes again.
+    """
+    found: list[Classification] = []
+
+    def add(event: object) -> None:
+        if isinstance(event, Classification):
+            found.append(event)
+
+    def reasons() -> list[UnclassifiableReason]:
+        return [window.unclassifiable_reason for window in found]
+
+    def recovered() -> bool:
+        seen = reasons()
+        if UnclassifiableReason.OVERLOADED not in seen:
+            return False
+        return all(window.label for window in found[-3:])
+
+    async with (
+        holterd(tmp_path, "--simulate", "bigeminy") as daemon,
+        holter_host.connect(daemon.address) as device,
+    ):
+        model = averaging_model(window=WINDOW, hop=HOP)
+        swap_sequence = (await device.deploy(model)).swap_sequence
+        async with Follower(device.classifications("earliest"), add) as follower:
+            await follower.until(lambda: len(found) >= 3)
+            os.kill(daemon.children()["classifier"], signal.SIGSTOP)
+            await follower.until(recovered)
+        assert "Traceback" not in daemon.log()
+    ends = [window.last_sequence for window in found]
+    assert ends == list(window_ends(WINDOW, HOP, swap_sequence, ends[-1] + 1))
+    hung = reasons().index(UnclassifiableReason.TIMEOUT)
+    assert reasons().count(UnclassifiableReason.TIMEOUT) == 1
+    waited = found[hung + 1 : hung + QUEUE_LIMIT]
+    assert all(window.label for window in [*found[:hung], *waited])
+    assert reasons()[hung + QUEUE_LIMIT] is UnclassifiableReason.OVERLOADED
+    assert set(reasons()) == {
+        UnclassifiableReason.UNSPECIFIED,
+        UnclassifiableReason.TIMEOUT,
+        UnclassifiableReason.OVERLOADED,
+    }
