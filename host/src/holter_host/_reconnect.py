@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
@@ -138,22 +139,24 @@ class Reconnection:
 
 
 class Watchdog:
-    """Calls `bark` when its block took `seconds`, unless the event loop itself was held up.
+    """Calls `bark` when a block took `seconds`, unless the event loop itself was held up.
 
-    It counts four beats of the event loop, so that a loop that was busy elsewhere for minutes still
-    has the time to take what came meanwhile.
+    It counts beats of the event loop, so that a loop that was busy elsewhere for minutes still has
+    the time to take what came meanwhile. Its timer runs on from block to block, so that a block
+    costs nothing, and does not keep it alive.
     """
 
     def __init__(self, seconds: float, bark: Callable[[], object]) -> None:
+        self.barked = False
         self._beat = seconds / 4
         self._bark = bark
         self._beats = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self.barked = False
+        self._inside = self._armed = False
 
     def __enter__(self) -> Self:
-        self._beats = 0
-        self._arm()
+        self._beats, self._inside = 0, True
+        if not self._armed:
+            self._arm()
         return self
 
     def __exit__(
@@ -162,16 +165,25 @@ class Watchdog:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._inside = False
 
     def _arm(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._beat, self._tick)
+        self._armed = True
+        asyncio.get_running_loop().call_later(self._beat, _tick, weakref.ref(self))
 
-    def _tick(self) -> None:
+    def _count(self) -> None:
+        self._armed = False
+        if not self._inside:
+            return
         self._beats += 1
-        if self._beats < 4:
+        if self._beats <= 4:  # the first may have come at once
             self._arm()
         else:
             self.barked = True
             self._bark()
+
+
+def _tick(reference: weakref.ref[Watchdog]) -> None:
+    watchdog = reference()
+    if watchdog is not None:
+        watchdog._count()
