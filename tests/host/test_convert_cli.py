@@ -9,12 +9,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from holter_host.bundle import read_bundle
 from holter_host.cli import run
 from support.models import saved_models
+from support.zoo import LABELS
 
 needs_tensorflow = [pytest.mark.tensorflow, pytest.mark.litert, pytest.mark.timeout(300)]
 
@@ -48,13 +51,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file made by the command in a process of its own."""
     out = tmp_path_factory.mktemp("cli") / "out.tflite"
     code = "from holter_host.cli import main; main()"
-    args = ["--labels", "N, S,V", "--unit", "counts", "--normalize", "zscore", "--rate", "250"]
+    args = ["--labels", "N, L,R,A,V,F,Q", "--rate", "250"]
     command = [
         sys.executable,
         "-c",
         code,
         "convert",
-        str(saved_models() / "cnn_export"),
+        str(saved_models() / "zoo" / "se_lstm" / "export"),
         "-o",
         str(out),
     ]
@@ -80,14 +83,24 @@ class TestWithTensorFlow:
     def test_flags_reach_the_spec(self, model: Path) -> None:
         """What the flags say stands in spec.json."""
         spec = read_bundle(model).spec
-        assert (spec.labels, spec.unit, spec.rate_hz) == (("N", "S", "V"), "counts", 250.0)
+        assert (spec.labels, spec.unit, spec.rate_hz) == (LABELS, "millivolts", 250.0)
+
+    def test_the_same_model_gives_the_same_bytes(self, model: Path, converted: Any) -> None:
+        """Two conversions in two processes give the same file, and so the same name."""
+        second = converted("zoo/se_lstm/export", labels=LABELS, rate_hz=250.0)
+        first = read_bundle(model)
+        assert first.tflite == second.tflite
+        assert first.spec == second.spec
+        np.testing.assert_array_equal(first.golden.scores, second.golden.scores)
+        assert first.report == second.report
+        assert first.sha256 == second.sha256
 
     def test_inspect_shows_what_is_in_the_file(self, model: Path, holter: Holter) -> None:
         """The readable form has the digest, the labels and the proof; --ops has every op."""
         shown = holter("inspect", model, "--ops")
         assert shown.exit_code == 0
         assert read_bundle(model).sha256 in shown.stdout
-        assert "N, S, V (probabilities)" in shown.stdout
+        assert "N, L, R, A, V, F, Q (probabilities)" in shown.stdout
         assert "CONV_2D" in shown.stdout
 
     def test_inspect_json_is_one_object(self, model: Path, holter: Holter) -> None:
@@ -95,7 +108,7 @@ class TestWithTensorFlow:
         shown = json.loads(holter("inspect", model, "--json").stdout)
         made = read_bundle(model)
         assert shown["sha256"] == made.sha256
-        assert shown["spec"]["labels"] == ["N", "S", "V"]
+        assert shown["spec"]["labels"] == list(LABELS)
         assert shown["report"] == made.report
 
     def test_bundle_prints_json_on_stdout_alone(
@@ -104,7 +117,9 @@ class TestWithTensorFlow:
         """With --json stdout is one object, and progress is on stderr."""
         plain = tmp_path / "plain.tflite"
         plain.write_bytes(read_bundle(model).tflite)
-        done = holter("bundle", plain, "-o", tmp_path / "o.tflite", "--labels", "a,b,c", "--json")
+        done = holter(
+            "bundle", plain, "-o", tmp_path / "o.tflite", "--labels", "a,b,c,d,e,f,g", "--json"
+        )
         assert done.exit_code == 0
         assert json.loads(done.stdout)["report"]["proven"] is False
         assert "Running 8 golden windows" in done.stderr

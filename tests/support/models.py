@@ -1,9 +1,9 @@
 """Small SavedModels for tests, made once by TensorFlow in a process of its own and then kept.
 
-`saved_models()` gives a directory with one SavedModel for each name of this module's `_BUILDERS`.
-Those made by Keras also have NAME.npz beside them: `inputs` and the `scores` that Keras itself gave
-for them, before anything was saved. `lost_weights.tflite` and `flex.tflite` are what TensorFlow's
-own converter made of two of them, without a word of warning.
+`saved_models()` gives a directory with one SavedModel for each name of this module's `_BUILDERS`,
+and with those of `support.zoo` that `ZOO` names in its folder "zoo". `lost_weights.tflite` and
+`flex.tflite` are what TensorFlow's own converter made of two of them without a word of warning,
+`dense.tflite` and `random.tflite` of two more. `custom.keras` and `lambda.keras` need Python code.
 """
 
 from __future__ import annotations
@@ -21,35 +21,44 @@ from typing import Any
 
 import numpy as np
 
+from holter_host.conversion.golden import golden_windows
+from support import zoo
+
 WINDOW = 240
 LABELS = ("N", "S", "V")
-KERAS_MODELS = tuple(
-    f"{kind}_{way}" for kind in ("cnn", "lstm", "gru") for way in ("export", "saved")
+ZOO = (
+    ("cnn", "saved"),
+    ("se_lstm", "export"),
+    ("gru", "export"),
+    ("dropout_lstm", "export"),
+    ("bilstm", "tf1"),
+    ("stacked_lstm", "keras"),
+    ("tcn", "keras2"),
+    ("transformer", "export"),
+    ("stft", "module"),
 )
+ZOO_WINDOW = 720
 
 
 @functools.cache
 def saved_models() -> Path:
     """The directory of SavedModels, made if this version of them was not made on this machine."""
     tensorflow = _installed("tensorflow-cpu") or _installed("tensorflow")
-    key = hashlib.sha256(Path(__file__).read_bytes() + tensorflow.encode()).hexdigest()[:12]
+    parts = [Path(__file__).read_bytes(), Path(zoo.__file__).read_bytes(), tensorflow.encode()]
+    parts.append(str(zoo.KERAS2.is_dir()).encode())
+    key = hashlib.sha256(b"".join(parts)).hexdigest()[:12]
     target = Path(tempfile.gettempdir()) / f"holter-test-models-{os.getuid()}-{key}"
     if not target.is_dir():
         made = Path(tempfile.mkdtemp(prefix="holter-test-models-", dir=target.parent))
-        command = [sys.executable, "-P", __file__, str(made)]
+        command = [sys.executable, "-m", "support.models", str(made)]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-        subprocess.run(command, check=True, capture_output=True, env=environment)
+        folder = Path(__file__).parents[1]
+        subprocess.run(command, check=True, capture_output=True, env=environment, cwd=folder)
         try:
             made.rename(target)
         except OSError:  # another run was faster
             subprocess.run(["rm", "-rf", str(made)], check=True)
     return target
-
-
-def random_windows(count: int = 4) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Random windows, float32, shape (count, WINDOW, 1)."""
-    rng = np.random.default_rng(7)
-    return rng.normal(0, 1, (count, WINDOW, 1)).astype(np.float32)
 
 
 def _installed(distribution: str) -> str:
@@ -60,11 +69,14 @@ def _installed(distribution: str) -> str:
 
 
 def _build_all(directory: Path) -> None:
-    for kind in ("cnn", "lstm", "gru"):
-        _build_keras(directory, kind)
+    zoo.build(directory / "zoo", list(ZOO), golden_windows("millivolts", 360.0, ZOO_WINDOW))
+    _build_keras_files(directory)
     for name, build in _BUILDERS.items():
         build(directory / name)
-    _build_tflite(directory / "lost_weights.tflite", directory / "cnn_saved", ["TFLITE_BUILTINS"])
+    cnn = zoo.path_of(directory / "zoo", "cnn", "saved")
+    _build_tflite(directory / "lost_weights.tflite", cnn, ["TFLITE_BUILTINS"])
+    for name in ("dense", "random"):
+        _build_tflite(directory / f"{name}.tflite", directory / name, ["TFLITE_BUILTINS"])
     flex = ["TFLITE_BUILTINS", "SELECT_TF_OPS"]
     _build_tflite(directory / "flex.tflite", directory / "no_builtin", flex)
 
@@ -78,24 +90,20 @@ def _build_tflite(path: Path, saved_model: Path, ops: list[str]) -> None:
     path.write_bytes(converter.convert())
 
 
-def _build_keras(directory: Path, kind: str) -> None:
+def _build_keras_files(directory: Path) -> None:
+    """Two that Keras loads only with Python code: of a class of ours, and in the file itself."""
     import keras
-    import tensorflow as tf
 
-    keras.utils.set_random_seed(3)
-    layers = keras.layers
-    inputs = layers.Input((WINDOW, 1), name="ecg")
-    x = layers.Conv1D(6, 9, strides=3, activation="relu")(inputs)
-    x = layers.BatchNormalization()(x)
-    x = layers.MaxPooling1D(2)(x)
-    last = {"cnn": layers.GlobalAveragePooling1D(), "lstm": layers.LSTM(5), "gru": layers.GRU(5)}
-    model = keras.Model(inputs, layers.Dense(len(LABELS), activation="softmax")(last[kind](x)))
-    windows = random_windows()
-    scores = model(windows, training=False).numpy()
-    model.export(str(directory / f"{kind}_export"), verbose=False)
-    tf.saved_model.save(model, str(directory / f"{kind}_saved"))
-    for way in ("export", "saved"):
-        np.savez(directory / f"{kind}_{way}.npz", inputs=windows, scores=scores)
+    class Doubled(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return 2 * x
+
+    for name, layer in (
+        ("custom", Doubled()),
+        ("lambda", keras.layers.Lambda(lambda x: 2 * x, output_shape=(3,))),
+    ):
+        model = keras.Sequential([keras.layers.Input((3,)), layer])
+        model.save(directory / f"{name}.keras")
 
 
 def _module(shape: list[int | None], body: Callable[..., Any], dtype: str = "float32") -> Any:
@@ -118,10 +126,6 @@ def _module(shape: list[int | None], body: Callable[..., Any], dtype: str = "flo
 def _dense(tf: Any, module: Any, x: Any) -> Any:
     flat = tf.reshape(tf.cast(x, tf.float32), [-1, WINDOW])
     return {"scores": tf.nn.softmax(tf.matmul(flat, module.weights))}
-
-
-def _logits(tf: Any, module: Any, x: Any) -> Any:
-    return {"logits": 10 * tf.matmul(tf.reshape(x, [-1, WINDOW]), module.weights)}
 
 
 def _free_time(tf: Any, module: Any, x: Any) -> Any:
@@ -173,21 +177,40 @@ def _stateful(path: Path) -> None:
     _save_function(path, module, function)
 
 
-def _lookup_table(path: Path) -> None:
-    """Takes a constant from a hash table, which cannot be frozen."""
+def _everything(path: Path) -> None:
+    """Takes int16 (1, 1, time, 1), gives logits and features, in the second of two signatures.
+
+    A hash table in it cannot be frozen.
+    """
     import tensorflow as tf
 
     module = tf.Module()
     initial = tf.lookup.KeyValueTensorInitializer(tf.constant(["gain"]), tf.constant([3], tf.int64))
     module.table = tf.lookup.StaticHashTable(initial, 0)
 
-    def function(x: Any) -> Any:
+    def late(x: Any) -> Any:
         gain = tf.cast(module.table.lookup(tf.constant(["gain"])), tf.float32)
-        return {
-            "scores": tf.nn.softmax(tf.reduce_mean(x, axis=1) * gain * tf.constant([[1.0, 2, 3]]))
-        }
+        mean = tf.reduce_mean(tf.cast(x, tf.float32), axis=[1, 2])
+        logits = mean * gain * tf.constant([[0.1, 0.2, 0.3]])
+        return {"logits": logits, "features": tf.concat([logits, logits], axis=1)}
 
-    _save_function(path, module, function)
+    specs = [tf.TensorSpec([None, 1, None, 1], tf.int16, name="x")]
+    signatures = {
+        "late": tf.function(late, input_signature=specs),
+        "early": tf.function(lambda x: {"x": tf.cast(x, tf.float32)}, input_signature=specs),
+    }
+    tf.saved_model.save(module, str(path), signatures=signatures)
+
+
+def _value_loop(path: Path) -> None:
+    """Halves the window until it is small, so that its values say how often."""
+    import tensorflow as tf
+
+    def function(x: Any) -> Any:
+        (small,) = tf.while_loop(lambda x: tf.reduce_max(tf.abs(x)) > 0.1, lambda x: [x / 2], [x])
+        return {"scores": tf.nn.softmax(tf.reduce_mean(small, axis=1) * tf.constant([[1.0, 2, 3]]))}
+
+    _save_function(path, tf.Module(), function)
 
 
 def _save_function(path: Path, module: Any, function: Callable[[Any], Any]) -> None:
@@ -227,11 +250,9 @@ def _no_signature(path: Path) -> None:
 _BUILDERS: dict[str, Callable[[Path], None]] = {
     "dense": _module([None, WINDOW, 1], _dense),
     "dense_rank_2": _module([None, WINDOW], _dense),
-    "dense_rank_4": _module([None, 1, WINDOW, 1], _dense),
     "int_input": _module([None, WINDOW, 1], _dense, "int32"),
-    "logits": _module([None, WINDOW, 1], _logits),
+    "int8_input": _module([None, WINDOW, 1], _dense, "int8"),
     "free_time": _module([None, None, 1], _free_time),
-    "free_all": _module([None, None, None], _free_time),
     "batch_32": _module([32, WINDOW, 1], _dense),
     "channels_last": _module([1, WINDOW, 2], _picked(1)),
     "channels_first": _module([1, 2, WINDOW], _picked(2)),
@@ -246,7 +267,8 @@ _BUILDERS: dict[str, Callable[[Path], None]] = {
     "py_function": _module([1, WINDOW, 1], _py_function),
     "nan": _module([None, WINDOW, 1], _nan),
     "stateful": _stateful,
-    "lookup_table": _lookup_table,
+    "value_loop": _value_loop,
+    "everything": _everything,
     "two_inputs": _two_inputs,
     "two_signatures": _two_signatures,
     "no_signature": _no_signature,

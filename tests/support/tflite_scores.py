@@ -30,21 +30,22 @@ def main() -> None:
 
 def _tried(model: str, windows: str, scores: str) -> str | None:
     try:
-        np.save(scores, _scores(Path(model).read_bytes(), np.load(windows)))
+        np.save(scores, score(Path(model).read_bytes(), np.load(windows)))
     except Exception as error:  # the runtimes raise several kinds
         return str(error).splitlines()[0]
     return None
 
 
-def _scores(model: bytes, windows: Any) -> Any:
+def score(model: bytes, windows: Any) -> Any:
+    """Scores of windows, addressed by the names in the model's spec as a device does."""
     with zipfile.ZipFile(io.BytesIO(model)) as archive:
         spec = json.loads(archive.read("holter/spec.json"))
     runner = Interpreter(model_content=model, num_threads=1).get_signature_runner(spec["signature"])
     rows = [
         runner(**{spec["input"]: window.reshape(spec["input_shape"])})[spec["output"]].copy()
-        for window in windows
+        for window in (windows if spec["layout"] == "channels_last" else windows.swapaxes(1, 2))
     ]
-    return np.concatenate(rows)
+    return np.concatenate([row.reshape(1, -1) for row in rows])
 
 
 if __name__ == "__main__":

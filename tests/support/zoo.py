@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-ROOT = Path(__file__).parents[2]
+KERAS2 = Path(__file__).parents[2] / ".build" / "tf_keras"
 LABELS = ("N", "L", "R", "A", "V", "F", "Q")
 
 _Layer = Callable[[Any, Any], Any]
@@ -248,7 +248,7 @@ def _library(way: str) -> Any:
         import keras
 
         return keras
-    sys.path.append(str(ROOT / ".build" / "tf_keras"))
+    sys.path.append(str(KERAS2))
     try:
         return importlib.import_module("tf_keras")
     except ImportError:

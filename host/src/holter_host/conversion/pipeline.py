@@ -301,6 +301,8 @@ def _save(
     tolerance: float,
 ) -> None:
     spec = resolve_spec(job.options, plan, ends, golden.scores, job.default_name, tolerance)
+    if any(op.is_custom for op in audit.ops):
+        spec = dataclasses.replace(spec, ops="select_tf")
     report = {
         "report_version": REPORT_VERSION,
         "proven": "fidelity" in facts,
