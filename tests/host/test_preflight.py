@@ -63,12 +63,13 @@ async def test_ops_are_held_against_the_devices_runtime(tmp_path: Path) -> None:
     model = with_op(tmp_path / "m", "FULLY_CONNECTED", 12)
     old = await status_of_a_fake(runtime=Runtime("tflite-runtime", "2.14.0"))
     (found,) = misfits(model, old)
-    assert found.reason == "OP_UNSUPPORTED"
+    assert found.reason == "OP_VERSION_UNSUPPORTED"
     assert "lacks FULLY_CONNECTED version 12 (it has 10)" in found.message
     assert "pip install 'holter-device[litert]'" in found.message
     for runtime in (Runtime("ai-edge-litert", "2.3.0"), Runtime("another", "9"), None):
         assert misfits(model, dataclasses.replace(old, runtime=runtime)) == []
     (flex,) = misfits(with_op(tmp_path / "m", "FlexErf", is_custom=True), old)
+    assert flex.reason == "FLEX_OP_UNSUPPORTED"
     assert "FlexErf, which no light runtime has" in flex.message
 
 

@@ -71,8 +71,9 @@ def _ops(model: Bundle, device: DeviceStatus) -> Misfit | None:
     ops = model.report.get("ops", [])
     custom = sorted(op["name"] for op in ops if op["is_custom"])
     if custom:
+        is_flex = custom[0].startswith("Flex")
         return Misfit(
-            "OP_UNSUPPORTED",
+            "FLEX_OP_UNSUPPORTED" if is_flex else "CUSTOM_OP_UNSUPPORTED",
             f"The model uses {', '.join(custom)}, which no light runtime has; convert it without "
             "--select-tf-ops, or build it without.",
         )
@@ -86,7 +87,11 @@ def _ops(model: Bundle, device: DeviceStatus) -> Misfit | None:
     newer = [start for runtime, start in HIGHEST if runtime == _LITERT]
     if name != _LITERT and any(lacking(ops, _LITERT, start) == [] for start in newer):
         text += "install there: pip install 'holter-device[litert]', or "
-    return Misfit("OP_UNSUPPORTED", f"{text}convert the SavedModel again with: holter convert.")
+    is_version = all(" version " in phrase for phrase in missing)
+    return Misfit(
+        "OP_VERSION_UNSUPPORTED" if is_version else "OP_UNSUPPORTED",
+        f"{text}convert the SavedModel again with: holter convert.",
+    )
 
 
 def _size(model: Bundle, device: DeviceStatus) -> Misfit | None:
