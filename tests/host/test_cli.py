@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import holter_host
+from holter.v1 import device_service_pb2 as device_pb
 from holter.v1 import stream_pb2 as stream_pb
 from holter_host import LeadOffReason, LeadOffRun, cli
 from holter_host.testing import Failure, FakeDevice, Hole, fake_counts
@@ -337,7 +338,13 @@ class TestStatus:
         assert found["quality"]["last_minute"]["achieved_rate_hz"] == 359.983
         assert found["recording"]["state"] == "STOPPED"
         assert found["clock_offset"]["probe_count"] == 8
-        fake.speed = 20.0
+        fake.source.MergeFrom(
+            device_pb.Source(frame_read_nanos=920_000, oversampling=8, real_time_priority=True)
+        )
+        words = " ".join(holter("status").out.split())
+        assert "8 conversions a count, 0.92 ms a frame; at real-time priority" in words
+        assert "memory not locked" in words
+        fake.source.speed = 20.0
         assert holter("status", "--json").json["clock_offset"] is None
         assert "its clock runs 20 times as fast" in holter("status").out
 

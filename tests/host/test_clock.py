@@ -104,7 +104,7 @@ class TestDevice:
     async def test_a_simulated_clock_has_no_offset(self, speed: float) -> None:
         """Where the device's clock does not run in real time, that is said, and nothing guessed."""
         with FakeDevice() as fake:
-            fake.speed = speed
+            fake.source.speed = speed
             async with connect(fake.address) as device:
                 with pytest.raises(holter_host.DeviceError, match="simulated") as caught:
                     await device.clock_offset()

@@ -84,7 +84,7 @@ class FakeDevice:
     Attributes:
         quality: what it tells of its sampler; to be filled in.
         recording: what it tells of its log; to be filled in.
-        speed: the speed that it tells; 1.
+        source: what it tells of its source; a simulation in real time.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class FakeDevice:
         self.active_sha256 = ""
         self.log_id = log_id
         self.clock = clock
-        self.speed = 1.0
+        self.source = device_pb.Source(kind="simulate", description="A fake signal", speed=1)
         self.quality = stream_pb.SamplingQuality(received_count=live_sequence)
         self.recording = device_pb.Recording(state=stream_pb.RECORDING_STATE_RECORDING)
         self.requests: list[Any] = []

@@ -47,9 +47,7 @@ class Services:
             log_id=device.log_id,
             session=device.session(len(device.frames)),
             next_sequence=device.live_sequence,
-            source=device_pb.Source(
-                kind="simulate", description="A fake signal", speed=device.speed
-            ),
+            source=device.source,
             sampler_state=device_pb.SAMPLER_STATE_RUNNING,
             quality=device.quality,
             monotonic_time_nanos=START_NANOS * 100,
@@ -71,7 +69,7 @@ class Services:
             monotonic_time_nanos=device.clock(),
             utc=device.utc(),
             boot_id="boot",
-            speed=device.speed,
+            speed=device.source.speed,
         )
 
     def StreamSamples(  # noqa: N802
