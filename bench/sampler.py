@@ -145,7 +145,8 @@ async def floor(folder: Path, seconds: float) -> dict[str, float]:
     """One round of the C loop."""
     command = (str(BUILD / "nanosleep"), str(RATE_HZ), str(seconds), str(PRIORITY))
     lines = (await beside(folder, *command, env={})).split()
-    return micros([int(line) for line in lines])
+    missing = int(RATE_HZ * seconds) - len(lines)
+    return {**micros([int(line) for line in lines]), "missing": missing}
 
 
 async def tutorial(folder: Path, seconds: float) -> dict[str, float]:
@@ -229,7 +230,9 @@ async def main() -> None:
         goal=GOAL,
         met=holter["p999_us"] <= GOAL * bare["p999_us"],
         rate_error_ticks=max(errors),
-        **medians(rounds["ours"], "achieved_rate_hz", "late", "missing"),
+        **medians(rounds["ours"], "achieved_rate_hz", "late"),
+        missing_of_rounds=[each["missing"] for each in rounds["ours"]],
+        floor_missing_of_rounds=[each["missing"] for each in rounds["floor"]],
         tutorial=medians(rounds["tutorial"], "rate_hz", "jitter_p50_us", "jitter_p999_us"),
         load=rounds["ours"][-1]["load"],
     )
