@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import holter_host
+from holter_device.testing import LockstepClockServer
 from holter_device.windows import window_ends
 from holter_host import Classification, Device, RecordingState, UnclassifiableReason
 from support.daemon import holterd
@@ -63,14 +64,14 @@ async def test_a_full_disk_is_an_alarm_and_no_hole(disk: Path) -> None:
             error = await _recording(device, RecordingState.STOPPED)
             assert "No space left" in error or "disk is full" in error
             stopped_at = live.newest.next_sequence
-            await follower.until(lambda: live.newest.next_sequence > stopped_at + 2 * RATE_HZ)
+            await follower.until(lambda: live.newest.next_sequence > stopped_at + RATE_HZ)
             beat = follower.stream.heartbeat
             assert beat is not None
             assert beat.recording_state is RecordingState.STOPPED
             (disk / "ballast").unlink()
             assert await _recording(device, RecordingState.RECORDING) == ""
             resumed_at = live.newest.next_sequence
-            await follower.until(lambda: live.newest.next_sequence > resumed_at + RATE_HZ)
+            await follower.until(lambda: live.newest.next_sequence > resumed_at + 90)
             assert await daemon.stop() == 0
         async with holterd(disk.parent, *flags):
             again = Follower(device.samples("earliest"), later.add)
@@ -142,3 +143,47 @@ async def test_a_model_that_hangs_costs_windows_that_say_so(tmp_path: Path) -> N
         UnclassifiableReason.TIMEOUT,
         UnclassifiableReason.OVERLOADED,
     }
+
+
+@pytest.mark.long
+@pytest.mark.litert
+async def test_a_stop_does_not_wait_for_ever_for_a_model(tmp_path: Path) -> None:
+    """SIGTERM while a model hangs ends with 0; its windows are there after the next start, once."""
+    address = f"unix:{tmp_path / 'socket'}"
+    flags = ("--listen", address, "--commit-interval", "0.1")
+    windows: list[Classification] = []
+
+    def add(event: object) -> None:
+        if isinstance(event, Classification):
+            windows.append(event)
+
+    with LockstepClockServer(tmp_path / "clock") as clock:
+        lockstep = ("--simulate", "bigeminy", "--clock", clock.text, *flags)
+        async with (
+            holterd(tmp_path, *lockstep) as daemon,
+            holter_host.connect(address) as device,
+        ):
+            await device.deploy(averaging_model(window=360, hop=90, input_shape=(1, 360, 1)))
+            clock.release(1800)
+            async with Follower(device.classifications("earliest"), add) as follower:
+                await follower.until(lambda: len(windows) == 17)
+                os.kill(daemon.children()["classifier"], signal.SIGSTOP)
+                clock.release(360)
+                while (await device.status()).next_sequence < 2160:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                assert await daemon.stop() == 0
+            assert "left to the next start" in daemon.log()
+    windows.clear()
+    async with (
+        holterd(tmp_path, "--simulate", "sinus", *flags),
+        holter_host.connect(address) as device,
+        Follower(device.classifications("earliest"), add) as follower,
+    ):
+        await follower.until(lambda: bool(windows) and windows[-1].session_id == 2)
+    first = [window for window in windows if window.session_id == 1]
+    assert [window.last_sequence for window in first] == list(window_ends(360, 90, 0, 2160))
+    assert all(window.label for window in first[:17])
+    hung, *waited = first[17:]
+    gone = {UnclassifiableReason.TIMEOUT, UnclassifiableReason.RESTARTED}
+    assert hung.unclassifiable_reason in gone
+    assert all(window.unclassifiable_reason is UnclassifiableReason.RESTARTED for window in waited)

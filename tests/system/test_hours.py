@@ -144,7 +144,7 @@ class Gate:
 @pytest.mark.parametrize(
     ("hours", "speed", "kills"),
     [
-        (1, "500", 2),
+        (1, "1000", 1),
         pytest.param(24, "1000", 6, marks=[pytest.mark.long, pytest.mark.timeout(1200)]),
         pytest.param(24, "max", 1, marks=[pytest.mark.long, pytest.mark.timeout(1200)]),
     ],
