@@ -21,6 +21,7 @@ from holter_device.errors import (
     StoreFullError,
 )
 from holter_device.gate import digest
+from holter_device.probation import Rules
 from holter_device.runtime.fit import DeviceFit
 from holter_device.samples import Channel, SampleFormat
 from holter_device.store import ActiveRecord, FileModelStore, ModelState
@@ -43,11 +44,16 @@ class Windower:
         self.swaps = 0
         self.closing: list[Classifier] = []
         self.before_swap: Callable[[], None] = lambda: None
+        self.saw: Callable[[Classifier, float, Exception | None], None]
 
-    def swap(self, classifier: Classifier | None) -> tuple[int, int]:
+    def retire(self, classifier: Classifier) -> None:
+        """Close it later."""
+        self.closing.append(classifier)
+
+    def swap(self, classifier: Classifier | None, *, keep: bool = False) -> tuple[int, int]:
         """From the next tick on."""
         self.before_swap()
-        if self.active is not None:
+        if self.active is not None and not keep:
             self.closing.append(self.active)
         self.active = classifier
         self.swaps += 1
@@ -66,7 +72,8 @@ class Device:
         self.may_start.set()
         self.starting = asyncio.Event()
         self.has_started = asyncio.Event()
-        self.deployer = Deployer(self.store, self.windower, self.start, FIT, MAX_BYTES)
+        rules = Rules(0, 0)
+        self.deployer = Deployer(self.store, self.windower, self.start, FIT, MAX_BYTES, rules)
 
     async def start(self) -> ProcessClassifier:
         """Start a classifier, when it may start."""

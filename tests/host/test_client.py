@@ -526,6 +526,18 @@ class TestActivate:
         states = [model.state.value for model in listed]
         assert (listed[0].sha256, states) == (new.sha256, ["ACTIVE", "PREVIOUS"])
 
+    async def test_rollback_is_to_the_model_before(self, fake: FakeDevice, tmp_path: Path) -> None:
+        """The previous model is made active again; without one the error says so."""
+        old, new = make_model(tmp_path / "old"), make_model(tmp_path / "new", version=2)
+        async with connect(fake.address) as device:
+            await device.deploy(old)
+            with pytest.raises(holter_host.NotFoundError, match="no model before"):
+                await device.rollback()
+            await device.deploy(new)
+            assert (await device.rollback()).model.sha256 == old.sha256
+            assert await device.probation() is None
+            assert await device.verdict(old.sha256) is None
+
     @pytest.mark.parametrize("digits", ["", "abcdef0", "g" * 8, "a" * 65, "latest"])
     async def test_what_is_no_digest_is_refused(self, fake: FakeDevice, digits: str) -> None:
         """Fewer than 8 digits, more than 64, or other signs are a BadInputError."""

@@ -32,6 +32,10 @@ def test_each_call_does_what_its_async_one_does(fake: FakeDevice, tmp_path: Path
         assert device.deploy(model.path).model.sha256 == model.sha256
         assert [stored.sha256 for stored in device.models()] == [model.sha256]
         assert device.activate(model.sha256[:8]).already_active
+        assert device.probation() is None
+        assert device.verdict(model.sha256) is None
+        with pytest.raises(holter_host.NotFoundError):
+            device.rollback()
         assert device.status().active_model is not None
         assert device.clock_offset(2).probe_count == 2
         assert device.classify(np.zeros(360)).label == "N"

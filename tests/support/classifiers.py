@@ -40,13 +40,17 @@ class ScriptedClassifier:
         self.open = asyncio.Event()
         self.open.set()
         self.fail: Callable[[bytes], DeviceError | None] = lambda _counts: None
+        self.refuse: Callable[[str], DeviceError | None] = lambda _sha256: None
         self.classified: list[bytes] = []
         self.revived = 0
         self.closed = False
 
     async def load(self, sha256: str, model: bytes, fit: DeviceFit) -> LoadReport:
-        """Nothing to load."""
-        return LoadReport(self.spec, 0, {})
+        """Nothing to load; it is the model, unless `refuse` has an error for it."""
+        if error := self.refuse(sha256):
+            raise error
+        self.sha256 = sha256
+        return LoadReport(self.spec, 0, {"spec": 1, "ops": 1, "load": 1})
 
     async def prove(self) -> GoldenReport:
         """Nothing to prove."""

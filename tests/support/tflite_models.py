@@ -355,6 +355,14 @@ def averaging_model(*, bias: Sequence[float] = (0.0, 0.0, 0.0), **changes: Any) 
     return holter_model(tflite, spec, windows, scores)
 
 
+def overflowing_model() -> bytes:
+    """A model that passes its golden windows, all zeros, and gives infinite scores on an ECG."""
+    spec = make_spec(name="overflowing")
+    windows = np.zeros((8, spec.window, 1), "f4")
+    tflite = linear(np.full((3, spec.window), 3e38, "f4"), np.zeros(3, "f4"))
+    return holter_model(tflite, spec, windows, np.zeros((8, 3), "f4"))
+
+
 def endless_model() -> bytes:
     """A model that loads, and whose golden windows never end."""
     spec = make_spec()

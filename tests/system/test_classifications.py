@@ -110,7 +110,7 @@ async def _follow_until(device: holter_host.Device, sequence: int) -> list[Any]:
 async def test_a_swap_loses_nothing(tmp_path: Path, model: Path, other_model: Path) -> None:
     """While a model is deployed no frame and no window is missing, and each names its model."""
     async with (
-        holterd(tmp_path, "--simulate", "bigeminy", "--speed", "100") as daemon,
+        holterd(tmp_path, "--simulate", "bigeminy", "--speed", "20") as daemon,
         holter_host.connect(daemon.address) as device,
     ):
         first = await device.deploy(model)

@@ -114,7 +114,9 @@ async def test_a_killed_holterd_leaves_no_child(tmp_path: Path) -> None:
 async def test_a_deploy_after_the_end_of_the_source(tmp_path: Path, short_record: Path) -> None:
     """When a record is over a model can still be deployed; the one before ends, and so does all."""
     async with (
-        holterd(tmp_path, "--replay", str(short_record), "--speed", "max") as daemon,
+        holterd(
+            tmp_path, "--replay", str(short_record), "--speed", "max", "--probation-windows", "0"
+        ) as daemon,
         holter_host.connect(daemon.address) as device,
     ):
         async for _ in device.samples("earliest"):

@@ -117,6 +117,15 @@ class Config:
     max_model_mib: float = _setting(64.0, "size of the largest model that is taken, in MiB", "MIB")
     model_memory_mib: float = _setting(256.0, "memory that a model may use, in MiB", "MIB")
     model_timeout: float = _setting(30.0, "seconds that loading a model may take", "SECONDS")
+    probation_seconds: float = _setting(
+        60.0,
+        "seconds for which a model that was swapped in is on probation, at least; windows alone "
+        "count in simulated time",
+        "SECONDS",
+    )
+    probation_windows: int = _setting(
+        10, "windows for which it is, at least; 0 and 0 seconds mean no probation", "N"
+    )
     child_launcher: tuple[str, ...] = _setting(
         (), "words put before the command of each child process (for emulators)", "WORDS"
     )
@@ -161,6 +170,9 @@ class Config:
         for key in ("max_model_mib", "model_memory_mib", "model_timeout"):
             value = getattr(self, key)
             _require(0 < value < math.inf, key, value, "a number above 0")
+        for key in ("probation_seconds", "probation_windows"):
+            value = getattr(self, key)
+            _require(0 <= value < math.inf, key, value, "0 or more")
         size = self.retention_mib
         _require(size == 0 or 16 <= size < math.inf, "retention_mib", size, "0, or 16 or more")
         _require(

@@ -23,6 +23,7 @@ from .leadoff import LeadOffLines, open_lines, parse_lines
 from .leads import LeadOffDetector
 from .log import EndReason, Log
 from .pipeline import Pipeline
+from .probation import Rules
 from .runtime import RuntimeInfo, RuntimeMissingError, installed_runtime
 from .runtime.fit import DeviceFit
 from .sampler import ProcessSampler, Sampler, SourceInfo, child_clock
@@ -201,6 +202,7 @@ class Core:
             lambda: ProcessClassifier.start(settings),
             fit,
             round(config.max_model_mib * MIB),
+            Rules(0 if self._paced else config.probation_seconds, config.probation_windows),
         )
 
     def _emit(self, items: Sequence[Classification | ModelChange]) -> None:

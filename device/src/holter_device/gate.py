@@ -110,6 +110,8 @@ async def judge(
         elapsed_ns = sent - begin - took["spec"] - took["ops"]
         steps.add("load", elapsed_ns, start_ns=started - begin, load_ns=took["load"])
         golden = await classifier.prove()
+        if golden.p99_ns > fit.hop_seconds(spec) * 1e9:
+            golden = await classifier.prove()  # a machine may be busy for a moment
         difference = f"{golden.max_abs_difference:.6g}"
         tolerance = f"{spec.tolerance:g}"
         steps.add(

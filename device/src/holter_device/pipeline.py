@@ -10,6 +10,8 @@ import asyncio
 import dataclasses
 import enum
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -34,6 +36,8 @@ LEAST_TIMEOUT_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 Emit = Callable[[Sequence[Classification | ModelChange]], None]
+# Told of each window of a model: its classifier, the seconds that it took, and why it failed.
+Saw = Callable[[Classifier, float, Exception | None], None]
 
 
 class PipelineState(enum.Enum):
@@ -63,6 +67,10 @@ class Pipeline:
         emit: takes classifications and changes of model, in their order.
         paced: whether `feed` waits for the classifier rather than drop windows; for sources that
             wait for their reader.
+
+    Attributes:
+        saw: told of each window that a model was asked for, or had no time for (infinite seconds).
+        last_error: why the last window or start failed.
     """
 
     def __init__(self, emit: Emit, *, paced: bool = False) -> None:
@@ -77,6 +85,7 @@ class Pipeline:
         self._moved = asyncio.Condition()
         self._worker: asyncio.Task[None] | None = None
         self._down: Classifier | None = None
+        self.saw: Saw = lambda _classifier, _seconds, _error: None
         self.last_error = ""
 
     @property
@@ -103,8 +112,13 @@ class Pipeline:
         self._worker = asyncio.create_task(self._work(), name="pipeline")
         self._select(session, self._cutter)
 
-    def swap(self, classifier: Classifier | None) -> tuple[int, int]:
+    def swap(self, classifier: Classifier | None, *, keep: bool = False) -> tuple[int, int]:
         """Make this the active classifier from the next frame on.
+
+        Args:
+            classifier: it, or None for none.
+            keep: whether the one before stays, until it is swapped in again or retired; else it is
+                closed once its windows are done.
 
         Returns:
             (session_id, swap_sequence); (0, 0) before `begin`, from when it counts.
@@ -113,9 +127,13 @@ class Pipeline:
         if self._session is None or self._cutter is None:
             return 0, 0
         self._select(self._session, self._cutter)
-        if before is not None:
+        if before is not None and not keep:
             self._append(_ToClose(before))
         return self._session.session_id, self._cutter.next_sequence
+
+    def retire(self, classifier: Classifier) -> None:
+        """Close a classifier that was kept, once its windows are done."""
+        self._append(_ToClose(classifier))
 
     async def feed(self, tiles: Sequence[Block | Gap]) -> None:
         """Take the next tiles of the session, and put the windows that they complete in line."""
@@ -203,6 +221,7 @@ class Pipeline:
         )
         if result.reason is None and self._waiting >= QUEUE_LIMIT:
             result = dataclasses.replace(result, reason=UnclassifiableReason.OVERLOADED)
+            self.saw(classifier, math.inf, None)
         if result.reason is not None:
             self._append(result)
         else:
@@ -234,14 +253,17 @@ class Pipeline:
             self._emit([item])
 
     async def _classify(self, item: _ToClassify) -> Classification:
-        classifier = item.classifier
+        classifier, begin = item.classifier, time.monotonic()
         try:
             limit = _timeout(classifier.spec, self._session)
             scores = await classifier.classify_counts(item.counts, limit)
         except ModelTimeoutError as error:
+            self.saw(classifier, time.monotonic() - begin, error)
             return await self._failed(item, UnclassifiableReason.TIMEOUT, error)
         except Exception as error:  # whatever it is, the window has its classification
+            self.saw(classifier, time.monotonic() - begin, error)
             return await self._failed(item, UnclassifiableReason.MODEL_ERROR, error)
+        self.saw(classifier, time.monotonic() - begin, None)
         labels = classifier.spec.labels
         return dataclasses.replace(
             item.window, labels=labels, scores=scores.scores, inference_ns=scores.inference_ns

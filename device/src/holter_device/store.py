@@ -2,7 +2,7 @@
 
     DIR/<sha256>.tflite   the model file
     DIR/<sha256>.json     {"spec": …, "size_bytes": …, "store_time_ns": …}, written after it
-    DIR/active.json       {"active": "<sha256>", "previous": "<sha256>"}
+    DIR/active.json       ActiveRecord: which is active, which was before, how its probation does
 
 Each file is written under a temporary name, synced, renamed into place, and the directory synced;
 a model's bytes are read back and held against their digest before they get their name. So a power
@@ -62,12 +62,57 @@ class StoredModel:
     state: ModelState = ModelState.STORED
 
 
+class ProbationState(enum.IntEnum):
+    """How a probation does, or did; the numbers are those of the wire."""
+
+    RUNNING = 1
+    PASSED = 2
+    RETURNED = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Probation:
+    """The newest probation, running or over.
+
+    Attributes:
+        sha256: the model on probation.
+        previous: the model to go back to.
+        peer: who deployed it.
+        start_time_ns: when it was swapped in, in ns since 1970 by the wall clock.
+        state: how it does.
+        end_time_ns: when it was over; 0 while it runs.
+        window_count: windows that it was asked for.
+        cause: why the device went back to the model before, the number of a ReturnCause; 0 if it
+            did not.
+        reason: the same as a sentence.
+    """
+
+    sha256: str
+    previous: str
+    peer: str = ""
+    start_time_ns: int = 0
+    state: ProbationState = ProbationState.RUNNING
+    end_time_ns: int = 0
+    window_count: int = 0
+    cause: int = 0
+    reason: str = ""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ActiveRecord:
-    """Which model is active, and which was before it; "" where there is none."""
+    """Which model is active.
+
+    Attributes:
+        active: its digest; "" where there is none.
+        previous: the one before it, likewise.
+        probation: the newest probation, if there was one.
+        starts: starts of holterd with it since it last classified a window, or holterd stopped.
+    """
 
     active: str = ""
     previous: str = ""
+    probation: Probation | None = None
+    starts: int = 0
 
 
 class ModelStore(Protocol):
@@ -204,7 +249,16 @@ class FileModelStore:
         """Which model is active, as ModelStore.record."""
         try:
             raw = json.loads((self._directory / "active.json").read_bytes())
-            record = ActiveRecord(str(raw["active"]), str(raw["previous"]))
+            active, previous = str(raw["active"]), str(raw["previous"])
+            probation = raw.get("probation")
+            record = ActiveRecord(
+                active,
+                previous,
+                Probation(**(probation | {"state": ProbationState(probation["state"])}))
+                if probation
+                else None,
+                int(raw.get("starts", 0)),
+            )
         except FileNotFoundError:
             return ActiveRecord()
         except (ValueError, KeyError, TypeError) as error:

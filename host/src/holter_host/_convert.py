@@ -49,6 +49,8 @@ sampler_state = _enum(device_pb.SamplerState, enums.SamplerState, "SAMPLER_STATE
 classifier_state = _enum(device_pb.ClassifierState, enums.ClassifierState, "CLASSIFIER_STATE_")
 model_state = _enum(model_pb.ModelState, enums.ModelState, "MODEL_STATE_")
 model_unit = _enum(model_pb.ModelUnit, enums.ModelUnit, "MODEL_UNIT_")
+probation_state = _enum(model_pb.ProbationState, enums.ProbationState, "PROBATION_STATE_")
+return_cause = _enum(model_pb.ReturnCause, enums.ReturnCause, "RETURN_CAUSE_")
 score_kind = _enum(model_pb.ScoreKind, enums.ScoreKind, "SCORE_KIND_")
 
 
@@ -273,6 +275,23 @@ def stored_model(pb: model_pb.Model) -> status.StoredModel:
             score_kind=score_kind(spec.score_kind),
             tolerance=spec.tolerance,
         ),
+    )
+
+
+def probation(pb: model_pb.ListModelsResponse) -> status.Probation | None:
+    """The newest probation of a device, if its last swap had one."""
+    if not pb.HasField("probation"):
+        return None
+    found = pb.probation
+    return status.Probation(
+        sha256=found.sha256,
+        previous_sha256=found.previous_sha256,
+        state=probation_state(found.state),
+        return_cause=return_cause(found.return_cause),
+        reason=found.reason,
+        start_time=_time(found.start_time) if found.HasField("start_time") else None,
+        end_time=_time(found.end_time) if found.HasField("end_time") else None,
+        window_count=found.window_count,
     )
 
 

@@ -42,20 +42,23 @@ from holter_host._retry import Backoff
 from holter_host.bundle import Bundle
 from holter_host.capture import Capture
 from holter_host.clock import ClockOffset, DeviceClock, measure
+from holter_host.enums import ModelState, ProbationState
 from holter_host.errors import (
     BadInputError,
     DeadlineError,
     DeployInProgressError,
     DeviceError,
     DeviceUnreachableError,
+    NotFoundError,
 )
-from holter_host.status import DeployResult, DeviceStatus, Limits, StoredModel
+from holter_host.status import DeployResult, DeviceStatus, Limits, Probation, StoredModel
 from holter_host.streams import ClassificationStream, EventStream, SampleStream
 
 CALL_SECONDS: Final = 10.0
 CLOCK_SECONDS: Final = 2.0
 DEPLOY_SECONDS: Final = 120.0
 DEPLOY_RETRIES: Final = 5
+VERDICT_POLL_SECONDS: Final = 0.5
 
 _StubKind = Callable[[grpc.aio.Channel], Any]
 _StreamT = TypeVar("_StreamT", bound=EventStream[Any])
@@ -315,6 +318,37 @@ class Device:
         response = await self._call(model_grpc.ModelServiceStub, "ListModels", request)
         return tuple(map(_convert.stored_model, response.models))
 
+    async def probation(self) -> Probation | None:
+        """How the newest probation does, or did; None where the last swap had none."""
+        request = model_pb.ListModelsRequest()
+        response = await self._call(model_grpc.ModelServiceStub, "ListModels", request)
+        return _convert.probation(response)
+
+    async def verdict(
+        self, sha256: str, on_window: Callable[[Probation], object] = lambda _: None
+    ) -> Probation | None:
+        """Wait for the verdict on a model that was deployed; cancel it to wait no longer.
+
+        Args:
+            sha256: the model's digest, whole.
+            on_window: called with the probation whenever windows have been added to it.
+
+        Returns:
+            Its probation, over; None where it has none: there was no model before it, or another
+            swap has come since.
+        """
+        shown = -1
+        while True:
+            found = await self.probation()
+            if found is None or found.sha256 != sha256:
+                return None
+            if found.state is not ProbationState.RUNNING:
+                return found
+            if found.window_count != shown:
+                shown = found.window_count
+                on_window(found)
+            await asyncio.sleep(VERDICT_POLL_SECONDS)
+
     async def deploy(
         self,
         model: str | os.PathLike[str] | bytes | Bundle,
@@ -350,6 +384,21 @@ class Device:
             return _convert.deploy_result(await self._call(kind, "DeployModel", request, timeout))
 
         return await self._repeat(attempt, sha256)
+
+    async def rollback(self, *, timeout: float = DEPLOY_SECONDS) -> DeployResult:
+        """Go back to the model before: at once during a probation, later through the gate.
+
+        Raises:
+            NotFoundError: the device has none.
+            ModelRefusedError, DeployInProgressError: as `deploy`.
+        """
+        for model in await self.models():
+            if model.state is ModelState.PREVIOUS:
+                return await self.activate(model.sha256, timeout=timeout)
+        raise NotFoundError(
+            f"The device at {self.address} has no model before the active one; see: holter models",
+            reason="MODEL_NOT_FOUND",
+        )
 
     async def activate(self, sha256: str, *, timeout: float = DEPLOY_SECONDS) -> DeployResult:
         """Make a stored model the active one, through the same gate as a deploy.

@@ -113,6 +113,30 @@ class ModelUnit(enum.StrEnum):
     MILLIVOLTS = "MILLIVOLTS"
 
 
+class ProbationState(enum.StrEnum):
+    """How a probation does, or did."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    UNRECOGNIZED = "UNRECOGNIZED"
+    RUNNING = "RUNNING"
+    PASSED = "PASSED"
+    RETURNED = "RETURNED"
+
+
+class ReturnCause(enum.StrEnum):
+    """Why a device went back to the model before; UNSPECIFIED where it did not."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    UNRECOGNIZED = "UNRECOGNIZED"
+    SCORES_NOT_FINITE = "SCORES_NOT_FINITE"
+    MODEL_FAILED = "MODEL_FAILED"
+    CLASSIFIER_ENDED = "CLASSIFIER_ENDED"
+    DEADLINES_MISSED = "DEADLINES_MISSED"
+    CRASH_LOOP = "CRASH_LOOP"
+    NOT_RESTORED = "NOT_RESTORED"
+    ROLLED_BACK = "ROLLED_BACK"
+
+
 class ScoreKind(enum.StrEnum):
     """What a model's scores are."""
 

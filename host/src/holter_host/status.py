@@ -10,7 +10,9 @@ from holter_host.enums import (
     ClassifierState,
     ModelState,
     ModelUnit,
+    ProbationState,
     RecordingState,
+    ReturnCause,
     SamplerState,
     ScoreKind,
 )
@@ -82,6 +84,31 @@ class DeployResult:
     session_id: int
     swap_sequence: int
     already_active: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Probation:
+    """Whether a model that was swapped in does well; see model_service.proto, Probation.
+
+    Attributes:
+        sha256: the model on probation.
+        previous_sha256: the model that the device goes back to.
+        state: how it does, or did.
+        return_cause: why the device went back, if it did.
+        reason: the same as a sentence.
+        start_time: when it was swapped in, UTC; None where the device does not know.
+        end_time: when it was over; None while it runs.
+        window_count: windows that the model was asked for.
+    """
+
+    sha256: str
+    previous_sha256: str
+    state: ProbationState
+    return_cause: ReturnCause
+    reason: str
+    start_time: datetime.datetime | None
+    end_time: datetime.datetime | None
+    window_count: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

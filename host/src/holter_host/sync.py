@@ -11,7 +11,7 @@ import asyncio
 import math
 import os
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,7 +25,7 @@ from holter_host.bundle import Bundle
 from holter_host.capture import Capture
 from holter_host.client import CALL_SECONDS, DEPLOY_SECONDS, Device, connect
 from holter_host.clock import ClockOffset
-from holter_host.status import DeployResult, DeviceStatus, StoredModel
+from holter_host.status import DeployResult, DeviceStatus, Probation, StoredModel
 from holter_host.streams import ClassificationEvent, EventStream, SampleEvent
 
 T = TypeVar("T")
@@ -186,6 +186,20 @@ class SyncDevice:
     ) -> DeployResult:
         """Send a model; the device judges it and, if it passes, swaps it in."""
         return self._run(self._device.deploy(model, validate_only=validate_only, timeout=timeout))
+
+    def probation(self) -> Probation | None:
+        """How the newest probation does, or did."""
+        return self._run(self._device.probation())
+
+    def verdict(
+        self, sha256: str, on_window: Callable[[Probation], object] = lambda _: None
+    ) -> Probation | None:
+        """Wait for the verdict on a model that was deployed."""
+        return self._run(self._device.verdict(sha256, on_window))
+
+    def rollback(self, *, timeout: float = DEPLOY_SECONDS) -> DeployResult:
+        """Go back to the model before."""
+        return self._run(self._device.rollback(timeout=timeout))
 
     def activate(self, sha256: str, *, timeout: float = DEPLOY_SECONDS) -> DeployResult:
         """Make a stored model the active one."""

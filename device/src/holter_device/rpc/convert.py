@@ -20,6 +20,7 @@ from ..deploy import DeployOutcome
 from ..errors import InvalidFieldError
 from ..gate import GateReport
 from ..log import End, Recording, Start, StartEarliest, StartLive, StartPosition, StartTime
+from ..probation import ReturnCause
 from ..samples import (
     Block,
     Channel,
@@ -31,7 +32,7 @@ from ..samples import (
     Session,
     SessionQuality,
 )
-from ..store import StoredModel
+from ..store import Probation, StoredModel
 
 DEFAULT_MAX_LATENCY_SECONDS = 0.1
 GREATEST_MAX_LATENCY_SECONDS = 10.0
@@ -309,6 +310,24 @@ def model_to_pb(model: StoredModel) -> model_pb.Model:
         spec=spec_to_pb(model.spec),
     )
     message.store_time.FromNanoseconds(model.store_time_ns)
+    return message
+
+
+def probation_to_pb(probation: Probation) -> model_pb.Probation:
+    """How the newest probation does, or did."""
+    message = model_pb.Probation(
+        sha256=probation.sha256,
+        previous_sha256=probation.previous,
+        state=f"PROBATION_STATE_{probation.state.name}",
+        window_count=probation.window_count,
+        reason=probation.reason,
+    )
+    if probation.cause:
+        message.return_cause = f"RETURN_CAUSE_{ReturnCause(probation.cause).name}"  # type: ignore[assignment]
+    if probation.start_time_ns:
+        message.start_time.FromNanoseconds(probation.start_time_ns)
+    if probation.end_time_ns:
+        message.end_time.FromNanoseconds(probation.end_time_ns)
     return message
 
 

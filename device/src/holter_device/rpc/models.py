@@ -41,7 +41,11 @@ class ModelServicer(pb_grpc.ModelServiceServicer):
     ) -> pb.ListModelsResponse:
         """List what the store has."""
         models = await self._core.deployer.models()
-        return pb.ListModelsResponse(models=[convert.model_to_pb(model) for model in models])
+        probation = await self._core.deployer.probation()
+        return pb.ListModelsResponse(
+            models=[convert.model_to_pb(model) for model in models],
+            probation=convert.probation_to_pb(probation) if probation else None,
+        )
 
     @translated
     async def ActivateModel(  # noqa: N802 (the method's name is the wire's)

@@ -91,7 +91,7 @@ class Model:
             GoldenMismatchError: a score is not finite or differs by more than the tolerance.
             ModelMalformedError: the model fails on one.
         """
-        worst = 0.0
+        worst, self._took = 0.0, []
         for index, expected in enumerate(self._golden[1]):
             difference = float(np.max(np.abs(self._run_golden(index) - expected)))
             if not difference <= self.spec.tolerance:

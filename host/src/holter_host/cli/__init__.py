@@ -20,6 +20,7 @@ VERBS: Final = {
     "deploy": ("_models", "Send a model to a device, which judges it and swaps it in."),
     "models": ("_models", "List the models that a device holds."),
     "activate": ("_models", "Make a stored model the active one."),
+    "rollback": ("_models", "Go back to the model before the active one."),
     "status": ("_status", "Show what a device is and how it does."),
     "watch": ("_watch", "Print samples and classifications as they come."),
     "capture": ("_capture", "Record some seconds into a .npz file."),

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from holter_host import DeployResult, StoredModel, connect, read_bundle
+from holter_host import (
+    DeployResult,
+    Probation,
+    ProbationState,
+    StoredModel,
+    connect,
+    read_bundle,
+)
 from holter_host.cli._common import (
     NOTHING,
     device_option,
@@ -19,16 +26,25 @@ from holter_host.cli._common import (
     run_async,
     working,
 )
-from holter_host.cli._output import gate_lines, model_name, plain, size, state, table
+from holter_host.cli._output import (
+    gate_lines,
+    model_name,
+    plain,
+    probation_line,
+    size,
+    state,
+    table,
+)
 from holter_host.preflight import check
 
 
 @click.command
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Will it run there? Store and swap nothing.")
+@click.option("--wait", is_flag=True, help="Wait for the verdict of its probation.")
 @device_option
 @json_option("Print one JSON object: model, gate_report, session_id, swap_sequence, …")
-def deploy(model: Path, dry_run: bool, address: str, as_json: bool) -> None:
+def deploy(model: Path, dry_run: bool, wait: bool, address: str, as_json: bool) -> int:
     """Send MODEL, a file made by convert or bundle, to a device.
 
     The device judges it while the old model goes on, and swaps it in at one frame. A model that is
@@ -37,6 +53,10 @@ def deploy(model: Path, dry_run: bool, address: str, as_json: bool) -> None:
     With --dry-run, what can be known here is compared first and every misfit said with what to
     change: ops and their versions, size, rate, window and channels. Then the device loads the model
     and runs it, as in a deploy, and stores nothing.
+
+    Then it is on probation: for a minute and 10 windows at least the model before stays ready, and
+    the device goes back to it by itself if this one gives no numbers, fails, ends its process or is
+    late. --wait follows that, and exit code 1 says that the device went back.
 
     \b
     Example:
@@ -52,14 +72,17 @@ def deploy(model: Path, dry_run: bool, address: str, as_json: bool) -> None:
 
     with working(f"The device at {address} takes and judges {model.name}", quiet=as_json):
         result = run_async(work())
-    _show_result(result, as_json, "would pass" if dry_run else "deployed", dry_run)
+    waits = wait and not dry_run
+    if not (waits and as_json):
+        _show_result(result, as_json, "would pass" if dry_run else "deployed", dry_run)
+    return _follow(result, address, as_json) if waits else 0
 
 
 @click.command
 @device_option
-@json_option('Print one JSON object: {"models": [...]}.')
+@json_option('Print one JSON object: {"models": [...], "probation": {...}}.')
 def models(address: str, as_json: bool) -> int:
-    """List the models that a device holds, the active one first.
+    """List the models that a device holds, the active one first, and how the last probation went.
 
     Exit code 5 says that there are none.
 
@@ -68,16 +91,18 @@ def models(address: str, as_json: bool) -> int:
       holter models --json
     """
 
-    async def work() -> tuple[StoredModel, ...]:
+    async def work() -> tuple[tuple[StoredModel, ...], Probation | None]:
         async with connect(address) as device:
-            return await device.models()
+            return await device.models(), await device.probation()
 
-    found = run_async(work())
+    found, probation = run_async(work())
     if as_json:
-        emit_json({"models": plain(found)})
+        emit_json({"models": plain(found), "probation": plain(probation)})
     elif found:
         for line in table(map(_row, found)):
             emit(line)
+        if probation is not None:
+            emit(probation_line(probation))
     else:
         note(f"the device at {address} holds no models; deploy one with: holter deploy OUT.tflite")
     return 0 if found else NOTHING
@@ -104,6 +129,47 @@ def activate(sha256: str, address: str, as_json: bool) -> None:
     with working(f"The device at {address} judges {sha256[:12]}", quiet=as_json):
         result = run_async(work())
     _show_result(result, as_json, "activated", False)
+
+
+@click.command
+@device_option
+@json_option("Print one JSON object, as deploy.")
+def rollback(address: str, as_json: bool) -> None:
+    """Go back to the model before the active one.
+
+    During a probation that model is there still, and the device swaps it in at once; later it goes
+    through the gate as any other.
+
+    \b
+    Example:
+      holter rollback
+    """
+
+    async def work() -> DeployResult:
+        async with connect(address) as device:
+            return await device.rollback()
+
+    with working(f"The device at {address} goes back", quiet=as_json):
+        result = run_async(work())
+    _show_result(result, as_json, "activated", False)
+
+
+def _follow(result: DeployResult, address: str, as_json: bool) -> int:
+    """Wait for the verdict on what was deployed, show it, and give the exit code."""
+
+    async def work() -> Probation | None:
+        async with connect(address) as device:
+            return await device.verdict(result.model.sha256)
+
+    with working("It is on probation", quiet=as_json):
+        verdict = run_async(work())
+    if as_json:
+        emit_json(plain(result) | {"probation": plain(verdict)})
+    elif verdict is None:
+        emit("  no probation: there was no model before it, or another swap has come since")
+    else:
+        emit(f"  {probation_line(verdict)}")
+    return 1 if verdict is not None and verdict.state is ProbationState.RETURNED else 0
 
 
 def _show_result(result: DeployResult, as_json: bool, done: str, dry_run: bool) -> None:

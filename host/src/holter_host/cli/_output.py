@@ -18,6 +18,8 @@ from holter_host import (
     Gap,
     GateReport,
     ModelChanged,
+    Probation,
+    ProbationState,
     SampleBlock,
     Session,
     SessionStarted,
@@ -141,6 +143,20 @@ def gate_lines(report: GateReport) -> list[str]:
         facts = ", ".join(_fact(key, value) for key, value in step.facts.items())
         lines.append(f"  {step.name:<8}{step.elapsed_nanos / 1e6:>9.1f} ms  {facts}".rstrip())
     return lines
+
+
+def probation_line(probation: Probation) -> str:
+    """How a probation does, or did."""
+    name = probation.sha256[:12]
+    windows = amount(probation.window_count, "window")
+    if probation.state is ProbationState.RUNNING:
+        return f"{name} is on probation, {windows} so far"
+    if probation.state is ProbationState.PASSED:
+        return f"{name} has passed its probation, {windows}"
+    return (
+        f"the device went back from {name} to {probation.previous_sha256[:12]} after {windows} "
+        f"({state(probation.return_cause)}): {probation.reason}"
+    )
 
 
 def _fact(name: str, value: str) -> str:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dholter/v1/model_service.proto\x12\tholter.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n\x12\x44\x65ployModelRequest\x12\r\n\x05model\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\xa5\x01\n\x13\x44\x65ployModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.holter.v1.Model\x12*\n\x0bgate_report\x18\x02 \x01(\x0b\x32\x15.holter.v1.GateReport\x12\x12\n\nsession_id\x18\x03 \x01(\x03\x12\x15\n\rswap_sequence\x18\x04 \x01(\x03\x12\x16\n\x0e\x61lready_active\x18\x05 \x01(\x08\"0\n\nGateReport\x12\"\n\x05steps\x18\x01 \x03(\x0b\x32\x13.holter.v1.GateStep\"\x8c\x01\n\x08GateStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\relapsed_nanos\x18\x02 \x01(\x03\x12-\n\x05\x66\x61\x63ts\x18\x03 \x03(\x0b\x32\x1e.holter.v1.GateStep.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa5\x01\n\x05Model\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.holter.v1.ModelState\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12.\n\nstore_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x04spec\x18\x05 \x01(\x0b\x32\x14.holter.v1.ModelSpec\"\xf3\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0f\n\x07rate_hz\x18\x03 \x01(\x01\x12\x1a\n\x12window_frame_count\x18\x04 \x01(\x05\x12\x17\n\x0fhop_frame_count\x18\x05 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x06 \x03(\t\x12\"\n\x04unit\x18\x07 \x01(\x0e\x32\x14.holter.v1.ModelUnit\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12(\n\nscore_kind\x18\t \x01(\x0e\x32\x14.holter.v1.ScoreKind\x12\x11\n\ttolerance\x18\n \x01(\x01\"\x13\n\x11ListModelsRequest\"6\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.holter.v1.Model\"&\n\x14\x41\x63tivateModelRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"\xa7\x01\n\x15\x41\x63tivateModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.holter.v1.Model\x12*\n\x0bgate_report\x18\x02 \x01(\x0b\x32\x15.holter.v1.GateReport\x12\x12\n\nsession_id\x18\x03 \x01(\x03\x12\x15\n\rswap_sequence\x18\x04 \x01(\x03\x12\x16\n\x0e\x61lready_active\x18\x05 \x01(\x08*s\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12MODEL_STATE_STORED\x10\x01\x12\x16\n\x12MODEL_STATE_ACTIVE\x10\x02\x12\x18\n\x14MODEL_STATE_PREVIOUS\x10\x03*o\n\tModelUnit\x12\x1a\n\x16MODEL_UNIT_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_UNIT_COUNTS\x10\x01\x12\x14\n\x10MODEL_UNIT_VOLTS\x10\x02\x12\x19\n\x15MODEL_UNIT_MILLIVOLTS\x10\x03*\\\n\tScoreKind\x12\x1a\n\x16SCORE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18SCORE_KIND_PROBABILITIES\x10\x01\x12\x15\n\x11SCORE_KIND_LOGITS\x10\x02\x32\xfb\x01\n\x0cModelService\x12L\n\x0b\x44\x65ployModel\x12\x1d.holter.v1.DeployModelRequest\x1a\x1e.holter.v1.DeployModelResponse\x12I\n\nListModels\x12\x1c.holter.v1.ListModelsRequest\x1a\x1d.holter.v1.ListModelsResponse\x12R\n\rActivateModel\x12\x1f.holter.v1.ActivateModelRequest\x1a .holter.v1.ActivateModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dholter/v1/model_service.proto\x12\tholter.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n\x12\x44\x65ployModelRequest\x12\r\n\x05model\x18\x01 \x01(\x0c\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\xa5\x01\n\x13\x44\x65ployModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.holter.v1.Model\x12*\n\x0bgate_report\x18\x02 \x01(\x0b\x32\x15.holter.v1.GateReport\x12\x12\n\nsession_id\x18\x03 \x01(\x03\x12\x15\n\rswap_sequence\x18\x04 \x01(\x03\x12\x16\n\x0e\x61lready_active\x18\x05 \x01(\x08\"0\n\nGateReport\x12\"\n\x05steps\x18\x01 \x03(\x0b\x32\x13.holter.v1.GateStep\"\x8c\x01\n\x08GateStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\relapsed_nanos\x18\x02 \x01(\x03\x12-\n\x05\x66\x61\x63ts\x18\x03 \x03(\x0b\x32\x1e.holter.v1.GateStep.FactsEntry\x1a,\n\nFactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa5\x01\n\x05Model\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.holter.v1.ModelState\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12.\n\nstore_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x04spec\x18\x05 \x01(\x0b\x32\x14.holter.v1.ModelSpec\"\xf3\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0f\n\x07rate_hz\x18\x03 \x01(\x01\x12\x1a\n\x12window_frame_count\x18\x04 \x01(\x05\x12\x17\n\x0fhop_frame_count\x18\x05 \x01(\x05\x12\x10\n\x08\x63hannels\x18\x06 \x03(\t\x12\"\n\x04unit\x18\x07 \x01(\x0e\x32\x14.holter.v1.ModelUnit\x12\x0e\n\x06labels\x18\x08 \x03(\t\x12(\n\nscore_kind\x18\t \x01(\x0e\x32\x14.holter.v1.ScoreKind\x12\x11\n\ttolerance\x18\n \x01(\x01\"\x13\n\x11ListModelsRequest\"_\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.holter.v1.Model\x12\'\n\tprobation\x18\x02 \x01(\x0b\x32\x14.holter.v1.Probation\"\x90\x02\n\tProbation\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x17\n\x0fprevious_sha256\x18\x02 \x01(\t\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.holter.v1.ProbationState\x12,\n\x0creturn_cause\x18\x04 \x01(\x0e\x32\x16.holter.v1.ReturnCause\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cwindow_count\x18\x08 \x01(\x03\"&\n\x14\x41\x63tivateModelRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\"\xa7\x01\n\x15\x41\x63tivateModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.holter.v1.Model\x12*\n\x0bgate_report\x18\x02 \x01(\x0b\x32\x15.holter.v1.GateReport\x12\x12\n\nsession_id\x18\x03 \x01(\x03\x12\x15\n\rswap_sequence\x18\x04 \x01(\x03\x12\x16\n\x0e\x61lready_active\x18\x05 \x01(\x08*s\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12MODEL_STATE_STORED\x10\x01\x12\x16\n\x12MODEL_STATE_ACTIVE\x10\x02\x12\x18\n\x14MODEL_STATE_PREVIOUS\x10\x03*o\n\tModelUnit\x12\x1a\n\x16MODEL_UNIT_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_UNIT_COUNTS\x10\x01\x12\x14\n\x10MODEL_UNIT_VOLTS\x10\x02\x12\x19\n\x15MODEL_UNIT_MILLIVOLTS\x10\x03*\\\n\tScoreKind\x12\x1a\n\x16SCORE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18SCORE_KIND_PROBABILITIES\x10\x01\x12\x15\n\x11SCORE_KIND_LOGITS\x10\x02*\x88\x01\n\x0eProbationState\x12\x1f\n\x1bPROBATION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17PROBATION_STATE_RUNNING\x10\x01\x12\x1a\n\x16PROBATION_STATE_PASSED\x10\x02\x12\x1c\n\x18PROBATION_STATE_RETURNED\x10\x03*\x8e\x02\n\x0bReturnCause\x12\x1c\n\x18RETURN_CAUSE_UNSPECIFIED\x10\x00\x12\"\n\x1eRETURN_CAUSE_SCORES_NOT_FINITE\x10\x01\x12\x1d\n\x19RETURN_CAUSE_MODEL_FAILED\x10\x02\x12!\n\x1dRETURN_CAUSE_CLASSIFIER_ENDED\x10\x03\x12!\n\x1dRETURN_CAUSE_DEADLINES_MISSED\x10\x04\x12\x1b\n\x17RETURN_CAUSE_CRASH_LOOP\x10\x05\x12\x1d\n\x19RETURN_CAUSE_NOT_RESTORED\x10\x06\x12\x1c\n\x18RETURN_CAUSE_ROLLED_BACK\x10\x07\x32\xfb\x01\n\x0cModelService\x12L\n\x0b\x44\x65ployModel\x12\x1d.holter.v1.DeployModelRequest\x1a\x1e.holter.v1.DeployModelResponse\x12I\n\nListModels\x12\x1c.holter.v1.ListModelsRequest\x1a\x1d.holter.v1.ListModelsResponse\x12R\n\rActivateModel\x12\x1f.holter.v1.ActivateModelRequest\x1a .holter.v1.ActivateModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GATESTEP_FACTSENTRY']._loaded_options = None
   _globals['_GATESTEP_FACTSENTRY']._serialized_options = b'8\001'
-  _globals['_MODELSTATE']._serialized_start=1215
-  _globals['_MODELSTATE']._serialized_end=1330
-  _globals['_MODELUNIT']._serialized_start=1332
-  _globals['_MODELUNIT']._serialized_end=1443
-  _globals['_SCOREKIND']._serialized_start=1445
-  _globals['_SCOREKIND']._serialized_end=1537
+  _globals['_MODELSTATE']._serialized_start=1531
+  _globals['_MODELSTATE']._serialized_end=1646
+  _globals['_MODELUNIT']._serialized_start=1648
+  _globals['_MODELUNIT']._serialized_end=1759
+  _globals['_SCOREKIND']._serialized_start=1761
+  _globals['_SCOREKIND']._serialized_end=1853
+  _globals['_PROBATIONSTATE']._serialized_start=1856
+  _globals['_PROBATIONSTATE']._serialized_end=1992
+  _globals['_RETURNCAUSE']._serialized_start=1995
+  _globals['_RETURNCAUSE']._serialized_end=2265
   _globals['_DEPLOYMODELREQUEST']._serialized_start=77
   _globals['_DEPLOYMODELREQUEST']._serialized_end=151
   _globals['_DEPLOYMODELRESPONSE']._serialized_start=154
@@ -57,11 +61,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSREQUEST']._serialized_start=928
   _globals['_LISTMODELSREQUEST']._serialized_end=947
   _globals['_LISTMODELSRESPONSE']._serialized_start=949
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1003
-  _globals['_ACTIVATEMODELREQUEST']._serialized_start=1005
-  _globals['_ACTIVATEMODELREQUEST']._serialized_end=1043
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=1046
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=1213
-  _globals['_MODELSERVICE']._serialized_start=1540
-  _globals['_MODELSERVICE']._serialized_end=1791
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1044
+  _globals['_PROBATION']._serialized_start=1047
+  _globals['_PROBATION']._serialized_end=1319
+  _globals['_ACTIVATEMODELREQUEST']._serialized_start=1321
+  _globals['_ACTIVATEMODELREQUEST']._serialized_end=1359
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=1362
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=1529
+  _globals['_MODELSERVICE']._serialized_start=2268
+  _globals['_MODELSERVICE']._serialized_end=2519
 # @@protoc_insertion_point(module_scope)

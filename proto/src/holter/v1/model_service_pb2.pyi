@@ -29,6 +29,24 @@ class ScoreKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SCORE_KIND_UNSPECIFIED: _ClassVar[ScoreKind]
     SCORE_KIND_PROBABILITIES: _ClassVar[ScoreKind]
     SCORE_KIND_LOGITS: _ClassVar[ScoreKind]
+
+class ProbationState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PROBATION_STATE_UNSPECIFIED: _ClassVar[ProbationState]
+    PROBATION_STATE_RUNNING: _ClassVar[ProbationState]
+    PROBATION_STATE_PASSED: _ClassVar[ProbationState]
+    PROBATION_STATE_RETURNED: _ClassVar[ProbationState]
+
+class ReturnCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RETURN_CAUSE_UNSPECIFIED: _ClassVar[ReturnCause]
+    RETURN_CAUSE_SCORES_NOT_FINITE: _ClassVar[ReturnCause]
+    RETURN_CAUSE_MODEL_FAILED: _ClassVar[ReturnCause]
+    RETURN_CAUSE_CLASSIFIER_ENDED: _ClassVar[ReturnCause]
+    RETURN_CAUSE_DEADLINES_MISSED: _ClassVar[ReturnCause]
+    RETURN_CAUSE_CRASH_LOOP: _ClassVar[ReturnCause]
+    RETURN_CAUSE_NOT_RESTORED: _ClassVar[ReturnCause]
+    RETURN_CAUSE_ROLLED_BACK: _ClassVar[ReturnCause]
 MODEL_STATE_UNSPECIFIED: ModelState
 MODEL_STATE_STORED: ModelState
 MODEL_STATE_ACTIVE: ModelState
@@ -40,6 +58,18 @@ MODEL_UNIT_MILLIVOLTS: ModelUnit
 SCORE_KIND_UNSPECIFIED: ScoreKind
 SCORE_KIND_PROBABILITIES: ScoreKind
 SCORE_KIND_LOGITS: ScoreKind
+PROBATION_STATE_UNSPECIFIED: ProbationState
+PROBATION_STATE_RUNNING: ProbationState
+PROBATION_STATE_PASSED: ProbationState
+PROBATION_STATE_RETURNED: ProbationState
+RETURN_CAUSE_UNSPECIFIED: ReturnCause
+RETURN_CAUSE_SCORES_NOT_FINITE: ReturnCause
+RETURN_CAUSE_MODEL_FAILED: ReturnCause
+RETURN_CAUSE_CLASSIFIER_ENDED: ReturnCause
+RETURN_CAUSE_DEADLINES_MISSED: ReturnCause
+RETURN_CAUSE_CRASH_LOOP: ReturnCause
+RETURN_CAUSE_NOT_RESTORED: ReturnCause
+RETURN_CAUSE_ROLLED_BACK: ReturnCause
 
 class DeployModelRequest(_message.Message):
     __slots__ = ("model", "sha256", "validate_only")
@@ -131,10 +161,32 @@ class ListModelsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListModelsResponse(_message.Message):
-    __slots__ = ("models",)
+    __slots__ = ("models", "probation")
     MODELS_FIELD_NUMBER: _ClassVar[int]
+    PROBATION_FIELD_NUMBER: _ClassVar[int]
     models: _containers.RepeatedCompositeFieldContainer[Model]
-    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+    probation: Probation
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., probation: _Optional[_Union[Probation, _Mapping]] = ...) -> None: ...
+
+class Probation(_message.Message):
+    __slots__ = ("sha256", "previous_sha256", "state", "return_cause", "reason", "start_time", "end_time", "window_count")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_SHA256_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RETURN_CAUSE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    previous_sha256: str
+    state: ProbationState
+    return_cause: ReturnCause
+    reason: str
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    window_count: int
+    def __init__(self, sha256: _Optional[str] = ..., previous_sha256: _Optional[str] = ..., state: _Optional[_Union[ProbationState, str]] = ..., return_cause: _Optional[_Union[ReturnCause, str]] = ..., reason: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_count: _Optional[int] = ...) -> None: ...
 
 class ActivateModelRequest(_message.Message):
     __slots__ = ("sha256",)

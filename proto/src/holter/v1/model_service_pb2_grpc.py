@@ -61,6 +61,11 @@ class ModelServiceServicer(object):
         samples and classifications go on. One call, so atomic; safe to repeat: deploying the active
         model does nothing and is OK.
 
+        It returns once the swap is fixed. Then the model is on probation, which ListModels shows: for
+        the longer of a minute and 10 windows (windows alone in simulated time) the model before stays
+        ready, and the device goes back to it by itself if this one does worse. A model before which
+        there was none has no probation. A deploy during a probation is DEPLOY_IN_PROGRESS.
+
         Errors: INVALID_ARGUMENT (DIGEST_MISMATCH, MODEL_MALFORMED, INVALID_FIELD),
         FAILED_PRECONDITION (MODEL_UNFIT, OP_UNSUPPORTED, OP_VERSION_UNSUPPORTED,
         FLEX_OP_UNSUPPORTED, CUSTOM_OP_UNSUPPORTED, GOLDEN_MISMATCH, MODEL_TOO_SLOW,
@@ -80,7 +85,8 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ActivateModel(self, request, context):
-        """Makes a stored model the active one, through the same gate as a deploy.
+        """Makes a stored model the active one, through the same gate as a deploy. During a probation
+        only the model before can be: the device goes back to it at once, without the gate.
 
         Errors: NOT_FOUND (MODEL_NOT_FOUND), else as DeployModel.
         """
