@@ -84,26 +84,29 @@ class Identity:
 
 
 class Memory:
-    """Looks at the memory of holterd and its children as frames come by."""
+    """Looks at the memory of holterd and its children as frames come by: LOOKS times at most."""
 
     def __init__(self, daemon: Daemon, frames: int) -> None:
         self._daemon = daemon
-        self._every = frames // LOOKS
-        self._pss: list[int] = []
+        self._frames = frames
+        self._next_look = 0
+        self._pss: list[tuple[int, int]] = []
 
     def look(self, sequence: int) -> None:
         """Look, where it is time."""
-        if sequence >= len(self._pss) * self._every:
-            self._pss.append(
-                sum(map(_pss, (self._daemon.process.pid, *self._daemon.children().values())))
-            )
+        if sequence < self._next_look:
+            return
+        pids = self._daemon.process.pid, *self._daemon.children().values()
+        self._pss.append((sequence, sum(map(_pss, pids))))
+        self._next_look = sequence + self._frames // LOOKS
 
     def assert_flat(self) -> None:
         """The last quarter took no more than the first."""
-        quarter = LOOKS // 4
-        assert len(self._pss) >= LOOKS
-        first, last = max(self._pss[:quarter]), max(self._pss[-quarter:])
-        assert last < first + GROWTH_BYTES, [round(pss / MIB, 1) for pss in self._pss]
+        first = [pss for sequence, pss in self._pss if sequence < self._frames / 4]
+        last = [pss for sequence, pss in self._pss if sequence >= self._frames * 3 / 4]
+        told = [round(pss / MIB, 1) for _, pss in self._pss]
+        assert min(len(first), len(last)) >= 3, told
+        assert max(last) < max(first) + GROWTH_BYTES, told
 
 
 def _pss(pid: int) -> int:
