@@ -225,6 +225,31 @@ class TestRestart:
         assert_contiguous(tiles)
         assert gaps_of(tiles)[0].cause is GapCause.SAMPLER_RESTARTED
 
+    async def test_a_parent_that_was_held_up_finds_every_frame(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A child is not silent while its parent is: what it wrote meanwhile is in the pipe."""
+        monkeypatch.setattr(sampler_module, "SILENCE_SECONDS", 0.2)
+        sampler = _sampler(Config(simulate="sinus"))
+        await sampler.open()
+        running = asyncio.Event()
+        tiles: list[Tile] = []
+
+        async def read() -> None:
+            async for some in sampler.tiles(1, Grid(time.monotonic_ns(), 360.0)):
+                tiles.extend(some)
+                running.set()
+                if tiles[-1].next_sequence >= 540:
+                    break
+
+        reading = asyncio.create_task(read())
+        await running.wait()
+        time.sleep(1)  # noqa: ASYNC251 (to hold up the loop is the point)
+        await reading
+        await sampler.close()
+        assert_contiguous(tiles)
+        assert gaps_of(tiles) == []
+
     async def test_a_source_that_is_gone_for_a_while_is_tried_again(
         self, short_record: Path
     ) -> None:

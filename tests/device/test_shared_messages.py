@@ -97,3 +97,16 @@ def test_a_heartbeat_tells_the_readers_own_place(messages: Messages) -> None:
     one, two = (messages.heartbeat(Position(1, sequence)).heartbeat for sequence in (9, 18))
     assert (one.next_sequence, two.next_sequence) == (9, 18)
     assert one.utc == two.utc
+
+
+async def test_who_has_seen_a_gap_finds_it_in_the_next_heartbeat(
+    tmp_path: Path, messages: Messages
+) -> None:
+    """What heartbeats share is never older than a gap that was told before them."""
+    async with opened(tmp_path) as log:
+        session = await begin(log)
+    place = Position(session.session_id, 0)
+    assert messages.heartbeat(place).heartbeat.quality.missing_count == 0
+    cast(Any, messages._core.sampler).quality = SessionQuality(missing_count=4)
+    messages.of(gap(session, 0, 4), session)
+    assert messages.heartbeat(place).heartbeat.quality.missing_count == 4

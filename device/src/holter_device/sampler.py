@@ -252,12 +252,7 @@ class ProcessSampler:
         assert child is not None
         silence = self._silence_seconds(grid)
         while self._state is SamplerState.RUNNING:
-            try:
-                # Not wait_for: in Python 3.11 it loses a cancellation that comes with the data.
-                async with asyncio.timeout(silence):
-                    frames = await child.receive_many()
-            except TimeoutError:
-                raise ProtocolError(f"the sampler wrote nothing for {silence:g} s") from None
+            frames = await _receive(child, silence)
             tiles: list[Block | Gap] = []
             failure: ProtocolError | None = None
             try:
@@ -332,6 +327,24 @@ class ProcessSampler:
             real_time_priority=hello["real_time_priority"],
             memory_locked=hello["memory_locked"],
         )
+
+
+async def _receive(child: Child, silence: float | None) -> list[tuple[int, bytes]]:
+    """The next frames of a child, which may write nothing for `silence` seconds.
+
+    They are waited for by halves: where it was this process that was held up (stopped, or without
+    memory), the first half is over at once, and the second finds what waits in the pipe.
+
+    Raises:
+        ProtocolError: it wrote nothing.
+    """
+    half = None if silence is None else silence / 2
+    for _ in range(2):
+        # Not wait_for: in Python 3.11 it loses a cancellation that comes with the data.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(half):
+                return await child.receive_many()
+    raise ProtocolError(f"the sampler wrote nothing for {silence:g} s")
 
 
 def _same_frames(source: SourceInfo, was: SourceInfo) -> bool:

@@ -42,6 +42,8 @@ class Messages:
 
     def of(self, item: CursorItem, session: Session) -> Any:
         """The message of an item of a session."""
+        if isinstance(item, Gap):  # who has seen it finds what it counts in the next heartbeat
+            self._beat_until = 0.0
         if not isinstance(item, Block) or len(item.counts) > _SHARED_BYTES:
             return self._response(**_event(item, session))
         # The block is kept with its message, so that no other one gets its id meanwhile.
