@@ -15,6 +15,7 @@ from holter_device.errors import (
     ClassifierUnavailableError,
     DeployInProgressError,
     DigestMismatchError,
+    ModelInUseError,
     ModelMalformedError,
     ModelNotFoundError,
     ModelTooLargeError,
@@ -352,6 +353,22 @@ class TestActivate:
         with pytest.raises(DigestMismatchError):
             await active.deployer.activate(digest(OLD))
         assert await active.first_score() == 1.0
+
+
+class TestDelete:
+    async def test_only_what_is_not_needed(self, active: Device) -> None:
+        """The active model and the one before it stay; another is gone, its files with it."""
+        third = models.averaging_model(name="third")
+        await active.deployer.deploy(NEW, digest(NEW))
+        await active.deployer.deploy(third, digest(third))
+        for kept, state in ((third, "ACTIVE"), (NEW, "PREVIOUS")):
+            with pytest.raises(ModelInUseError) as caught:
+                await active.deployer.delete(digest(kept))
+            assert caught.value.facts == {"sha256": digest(kept), "state": state}
+        assert (await active.deployer.delete(digest(OLD))).spec.name == "old"
+        assert active.files() == files_of(NEW, third) | {"active.json"}
+        with pytest.raises(ModelNotFoundError):
+            await active.deployer.delete(digest(OLD))
 
 
 class TestRestore:

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from holter_device.errors import DigestMismatchError, ModelNotFoundError, StoreFullError
-from holter_device.store import ActiveRecord, FileModelStore, ModelState
+from holter_device.store import (
+    ActiveRecord,
+    FileModelStore,
+    ModelState,
+    Probation,
+    ProbationState,
+)
 from support.tflite_models import make_spec
 
 SPEC = make_spec()
@@ -58,6 +64,43 @@ class TestStore:
         again = FileModelStore(directory)
         assert again.models() == store.models()
         assert again.record() == ActiveRecord(sha256(NEW), sha256(OLD))
+
+    def test_the_record_keeps_a_probation(self, store: FileModelStore, directory: Path) -> None:
+        """What is recorded of a probation and of starts is read back whole by the next process."""
+        probation = Probation(
+            sha256=sha256(NEW),
+            previous=sha256(OLD),
+            peer="ipv4:127.0.0.1:1",
+            start_time_ns=1,
+            state=ProbationState.RETURNED,
+            end_time_ns=2,
+            window_count=3,
+            cause=4,
+            reason="it was late",
+        )
+        record = ActiveRecord(sha256(OLD), "", probation, 2)
+        store.set_record(record)
+        assert FileModelStore(directory).record() == record
+
+    def test_a_record_of_an_older_holterd(self, store: FileModelStore, directory: Path) -> None:
+        """A record without probation and starts is read as one that has none."""
+        store.set_record(ActiveRecord())
+        old = {"active": sha256(OLD), "previous": ""}
+        directory.joinpath("active.json").write_text(json.dumps(old))
+        assert store.record() == ActiveRecord(sha256(OLD))
+
+    def test_it_has_a_size(self, tmp_path: Path) -> None:
+        """Beyond its size a store takes no model, changes nothing, and says what is taken."""
+        store = FileModelStore(tmp_path / "small", len(OLD) + len(NEW) - 1)
+        store.put(sha256(OLD), OLD, SPEC)
+        store.put(sha256(OLD), OLD, SPEC)
+        before = sorted(path.name for path in tmp_path.joinpath("small").iterdir())
+        with pytest.raises(StoreFullError, match="holter delete") as caught:
+            store.put(sha256(NEW), NEW, SPEC)
+        assert str(len(OLD) + len(NEW) - 1) in caught.value.facts["detail"]
+        assert sorted(path.name for path in tmp_path.joinpath("small").iterdir()) == before
+        store.remove(sha256(OLD))
+        store.put(sha256(NEW), NEW, SPEC)
 
     def test_the_order_of_models(self, store: FileModelStore) -> None:
         """The active one comes first, then the newest; each has its state."""

@@ -526,6 +526,23 @@ class TestActivate:
         states = [model.state.value for model in listed]
         assert (listed[0].sha256, states) == (new.sha256, ["ACTIVE", "PREVIOUS"])
 
+    async def test_delete(self, fake: FakeDevice, tmp_path: Path) -> None:
+        """A stored model is deleted by its digest or its beginning; one in use is not."""
+        models = [make_model(tmp_path / str(n), version=n) for n in range(3)]
+        async with connect(fake.address) as device:
+            for model in models:
+                await device.deploy(model)
+            fake.models[models[0].sha256].state = 1
+            deleted = await device.delete(models[0].sha256[:8])
+            assert deleted.sha256 == models[0].sha256
+            with pytest.raises(holter_host.NotFoundError):
+                await device.delete(models[0].sha256)
+            for model in models[1:]:
+                with pytest.raises(holter_host.ModelRefusedError) as caught:
+                    await device.delete(model.sha256)
+                assert caught.value.reason == "MODEL_IN_USE"
+            assert len(await device.models()) == 2
+
     async def test_rollback_is_to_the_model_before(self, fake: FakeDevice, tmp_path: Path) -> None:
         """The previous model is made active again; without one the error says so."""
         old, new = make_model(tmp_path / "old"), make_model(tmp_path / "new", version=2)

@@ -36,6 +36,8 @@ def test_each_call_does_what_its_async_one_does(fake: FakeDevice, tmp_path: Path
         assert device.verdict(model.sha256) is None
         with pytest.raises(holter_host.NotFoundError):
             device.rollback()
+        with pytest.raises(holter_host.ModelRefusedError):
+            device.delete(model.sha256)
         assert device.status().active_model is not None
         assert device.clock_offset(2).probe_count == 2
         assert device.classify(np.zeros(360)).label == "N"

@@ -95,6 +95,30 @@ async def test_a_good_model_stays_and_somebody_goes_back(tmp_path: Path) -> None
         assert verdict.state is ProbationState.PASSED
 
 
+async def test_a_store_that_is_full(tmp_path: Path) -> None:
+    """A model for which there is no room is refused by name, until another one is deleted."""
+    small = [averaging_model(name="m", version=version) for version in range(4)]
+    mib = str((3 * len(small[0]) + 100) / 2**20)
+    none = ("--simulate", "sinus", "--probation-windows", "0", "--probation-seconds", "0")
+    async with (
+        holterd(tmp_path, *none, "--models-mib", mib) as daemon,
+        holter_host.connect(daemon.address) as device,
+    ):
+        names = [(await device.deploy(model)).model.sha256 for model in small[:3]]
+        with pytest.raises(holter_host.ModelRefusedError) as caught:
+            await device.deploy(small[3])
+        assert caught.value.reason == "STORE_FULL"
+        at = ("--device", daemon.address)
+        for kept in names[1:]:
+            code, _, err = await run("holter", "delete", kept[:12], *at)
+            assert code == 1
+            assert "stays" in err
+        code, out, _ = await run("holter", "delete", names[0][:12], *at)
+        assert (code, out[:8]) == (0, "deleted:")
+        await device.deploy(small[3])
+        assert len(await device.models()) == 3
+
+
 async def test_a_deploy_and_a_way_back_during_a_probation(tmp_path: Path) -> None:
     """A third model is refused with who and since when; `rollback` is one swap, at once."""
     async with holterd(tmp_path, *LONG) as daemon, holter_host.connect(daemon.address) as device:

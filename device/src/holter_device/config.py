@@ -115,6 +115,9 @@ class Config:
     lead_off_chip: str = _setting("gpiochip0", "GPIO chip that has these lines", "CHIP")
     runtime: str = _setting("auto", f"TFLite runtime: {', '.join(RUNTIMES)}", "NAME")
     max_model_mib: float = _setting(64.0, "size of the largest model that is taken, in MiB", "MIB")
+    models_mib: float = _setting(
+        512.0, "size of all stored models together, in MiB; 0 for no limit", "MIB"
+    )
     model_memory_mib: float = _setting(256.0, "memory that a model may use, in MiB", "MIB")
     model_timeout: float = _setting(30.0, "seconds that loading a model may take", "SECONDS")
     probation_seconds: float = _setting(
@@ -170,7 +173,7 @@ class Config:
         for key in ("max_model_mib", "model_memory_mib", "model_timeout"):
             value = getattr(self, key)
             _require(0 < value < math.inf, key, value, "a number above 0")
-        for key in ("probation_seconds", "probation_windows"):
+        for key in ("models_mib", "probation_seconds", "probation_windows"):
             value = getattr(self, key)
             _require(0 <= value < math.inf, key, value, "0 or more")
         size = self.retention_mib

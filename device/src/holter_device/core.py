@@ -195,7 +195,7 @@ class Core:
             speed=self._speed(),
             memory_bytes=settings.memory_bytes,
         )
-        self._store = await asyncio.to_thread(_open_store, self._data_dir / "models")
+        self._store = await asyncio.to_thread(_open_store, self._data_dir / "models", config)
         self.deployer = Deployer(
             self._store,
             self.pipeline,
@@ -260,9 +260,9 @@ class Core:
         ]
 
 
-def _open_store(directory: Path) -> FileModelStore:
+def _open_store(directory: Path, config: Config) -> FileModelStore:
     try:
-        return FileModelStore(directory)
+        return FileModelStore(directory, round(config.models_mib * MIB))
     except OSError as error:
         raise DataDirectoryError(
             f"the models in {directory} cannot be used ({error.strerror}): make it a directory "

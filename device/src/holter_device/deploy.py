@@ -25,6 +25,7 @@ from .errors import (
     ClassifierUnavailableError,
     DeployInProgressError,
     DeviceError,
+    ModelInUseError,
     ModelNotFoundError,
     ModelRefusedError,
     ModelTooLargeError,
@@ -168,6 +169,19 @@ class Deployer:
         """
         return await self._alone(sha256, peer, self._activate(sha256, peer))
 
+    async def delete(self, sha256: str, *, peer: str = "") -> StoredModel:
+        """Forget a stored model.
+
+        Returns:
+            It, as it was.
+
+        Raises:
+            ModelNotFoundError: the store has none of this name.
+            ModelInUseError: it is active, or the one to go back to.
+            StoreFullError: the disk does not let it.
+        """
+        return (await self._alone(sha256, peer, self._delete(sha256))).model
+
     async def models(self) -> tuple[StoredModel, ...]:
         """All models: the active one first, then by store_time, newest first."""
         return tuple(map(self._as_running, await asyncio.to_thread(self._store.models)))
@@ -279,6 +293,21 @@ class Deployer:
             facts["size_bytes"] = str(len(model))
         classifier = await judge(steps, self._start, model, sha256, self._fit)
         return await self._commit(steps, classifier, None, peer)
+
+    async def _delete(self, sha256: str) -> DeployOutcome:
+        model = self._as_running(await asyncio.to_thread(self._store.get, sha256))
+        record = await asyncio.to_thread(self._store.record)
+        if sha256 in (self._active, record.active, record.previous):
+            raise ModelInUseError(
+                f"model {sha256[:12]} is {model.state.name.lower()} on this device and stays; "
+                "activate another one first",
+                sha256=sha256,
+                state=model.state.name,
+            )
+        self._committing = True
+        await asyncio.to_thread(self._store.remove, sha256)
+        _log.info("model %s is deleted", sha256)
+        return DeployOutcome(model=model)
 
     async def _already_active(self, steps: Steps, sha256: str) -> DeployOutcome:
         model = await asyncio.to_thread(self._store.get, sha256)

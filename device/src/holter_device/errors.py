@@ -22,7 +22,8 @@ DeviceError
     DigestMismatchError, ModelMalformedError, ModelTooLargeError, ModelUnfitError,
     OpUnsupportedError (OpVersionUnsupportedError, FlexOpUnsupportedError,
     CustomOpUnsupportedError), GoldenMismatchError, ModelTooSlowError, ModelMemoryError,
-    ModelCrashedError, ModelTimeoutError, DeployInProgressError, ModelNotFoundError, StoreFullError
+    ModelCrashedError, ModelTimeoutError, DeployInProgressError, ModelNotFoundError,
+    ModelInUseError, StoreFullError
   ClassifyError            a window cannot be classified now
     NoActiveModelError, WindowSizeMismatchError, ClassifierUnavailableError
 
@@ -187,8 +188,12 @@ class ModelNotFoundError(ModelRefusedError, LookupError):
     """Error raised when the store has no such model."""
 
 
+class ModelInUseError(ModelRefusedError):
+    """Error raised when a model that is to be deleted is active, or the one to go back to."""
+
+
 class StoreFullError(ModelRefusedError):
-    """Error raised when a model could not be written down."""
+    """Error raised when a model could not be written down, or there is no room for it."""
 
 
 class ClassifyError(DeviceError):

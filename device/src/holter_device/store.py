@@ -164,12 +164,17 @@ class ModelStore(Protocol):
 class FileModelStore:
     """A store in one directory, which is made.
 
+    Args:
+        directory: where it is.
+        max_bytes: what its model files may have together; 0 for no limit.
+
     Raises:
         OSError: the directory cannot be made or read.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, max_bytes: int = 0) -> None:
         self._directory = directory
+        self._max_bytes = max_bytes
         directory.mkdir(parents=True, exist_ok=True)
         self._clean()
 
@@ -179,6 +184,7 @@ class FileModelStore:
             sha256=sha256, spec=spec, size_bytes=len(model), store_time_ns=time.time_ns()
         )
         known = self._path(sha256, ".json").exists()
+        self._check_room(sha256, len(model))
         about = {
             "spec": spec.to_json(),
             "size_bytes": stored.size_bytes,
@@ -287,6 +293,17 @@ class FileModelStore:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise self._full(error) from error
+
+    def _check_room(self, sha256: str, size: int) -> None:
+        files = self._directory.glob("*.tflite")
+        held = sum(path.stat().st_size for path in files if path.stem != sha256)
+        if self._max_bytes and held + size > self._max_bytes:
+            detail = f"{held} bytes of {self._max_bytes} are taken and it has {size}"
+            raise StoreFullError(
+                f"there is no room for the model among the others on this device: {detail}; delete "
+                "one with `holter delete`, or raise models_mib",
+                detail=detail,
+            )
 
     def _full(self, error: OSError) -> StoreFullError:
         detail = error.strerror or str(error)

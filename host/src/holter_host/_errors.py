@@ -39,6 +39,7 @@ REASONS: Final[dict[str, type[errors.DeviceError]]] = {
     "MODEL_TOO_SLOW": errors.ModelRefusedError,
     "MODEL_MEMORY_EXCEEDED": errors.ModelRefusedError,
     "STORE_FULL": errors.ModelRefusedError,
+    "MODEL_IN_USE": errors.ModelRefusedError,
     "DEPLOY_IN_PROGRESS": errors.DeployInProgressError,
     "MODEL_NOT_FOUND": errors.NotFoundError,
     "NO_ACTIVE_MODEL": errors.NoActiveModelError,

@@ -385,6 +385,25 @@ class Device:
 
         return await self._repeat(attempt, sha256)
 
+    async def delete(self, sha256: str) -> StoredModel:
+        """Delete a stored model; the active one and the one before it stay.
+
+        Args:
+            sha256: its digest, or 8 or more first digits of it that no other model has.
+
+        Returns:
+            It, as it was.
+
+        Raises:
+            NotFoundError: the device holds no such model.
+            BadInputError: that is no digest, or more than one model begins like that.
+            ModelRefusedError: it is in use (MODEL_IN_USE).
+            DeployInProgressError: a deploy is running.
+        """
+        request = model_pb.DeleteModelRequest(sha256=await self._whole_digest(sha256))
+        response = await self._call(model_grpc.ModelServiceStub, "DeleteModel", request)
+        return _convert.stored_model(response.model)
+
     async def rollback(self, *, timeout: float = DEPLOY_SECONDS) -> DeployResult:
         """Go back to the model before: at once during a probation, later through the gate.
 
@@ -412,12 +431,15 @@ class Device:
             BadInputError: that is no digest, or more than one model begins like that.
             ModelRefusedError, DeployInProgressError: as `deploy`.
         """
-        whole = _models.checked_prefix(sha256)
-        if len(whole) < 64:
-            whole = _models.whole_digest(whole, await self.models(), self.address)
-        request = model_pb.ActivateModelRequest(sha256=whole)
+        request = model_pb.ActivateModelRequest(sha256=await self._whole_digest(sha256))
         kind = model_grpc.ModelServiceStub
         return _convert.deploy_result(await self._call(kind, "ActivateModel", request, timeout))
+
+    async def _whole_digest(self, sha256: str) -> str:
+        whole = _models.checked_prefix(sha256)
+        if len(whole) == 64:
+            return whole
+        return _models.whole_digest(whole, await self.models(), self.address)
 
     async def _call(
         self, kind: _StubKind, method: str, request: Any, timeout: float | None = None

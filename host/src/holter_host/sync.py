@@ -197,6 +197,10 @@ class SyncDevice:
         """Wait for the verdict on a model that was deployed."""
         return self._run(self._device.verdict(sha256, on_window))
 
+    def delete(self, sha256: str) -> StoredModel:
+        """Delete a stored model."""
+        return self._run(self._device.delete(sha256))
+
     def rollback(self, *, timeout: float = DEPLOY_SECONDS) -> DeployResult:
         """Go back to the model before."""
         return self._run(self._device.rollback(timeout=timeout))

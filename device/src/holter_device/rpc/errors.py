@@ -82,6 +82,11 @@ TABLE: Final[tuple[tuple[type[errors.DeviceError], StatusCode, int], ...]] = (
     (errors.ModelTimeoutError, StatusCode.FAILED_PRECONDITION, _REASON.ERROR_REASON_MODEL_TIMEOUT),
     (errors.DeployInProgressError, StatusCode.ABORTED, _REASON.ERROR_REASON_DEPLOY_IN_PROGRESS),
     (errors.ModelNotFoundError, StatusCode.NOT_FOUND, _REASON.ERROR_REASON_MODEL_NOT_FOUND),
+    (
+        errors.ModelInUseError,
+        StatusCode.FAILED_PRECONDITION,
+        _REASON.ERROR_REASON_MODEL_IN_USE,
+    ),
     (errors.StoreFullError, StatusCode.RESOURCE_EXHAUSTED, _REASON.ERROR_REASON_STORE_FULL),
     (
         errors.NoActiveModelError,

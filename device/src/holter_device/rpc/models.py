@@ -57,3 +57,14 @@ class ModelServicer(pb_grpc.ModelServiceServicer):
         sha256 = convert.sha256_from_pb(request.sha256)
         outcome = await self._core.deployer.activate(sha256, peer=context.peer())
         return pb.ActivateModelResponse(**convert.outcome_fields(outcome))
+
+    @translated
+    async def DeleteModel(  # noqa: N802 (the method's name is the wire's)
+        self,
+        request: pb.DeleteModelRequest,
+        context: grpc.aio.ServicerContext[pb.DeleteModelRequest, pb.DeleteModelResponse],
+    ) -> pb.DeleteModelResponse:
+        """Delete a stored model."""
+        sha256 = convert.sha256_from_pb(request.sha256)
+        model = await self._core.deployer.delete(sha256, peer=context.peer())
+        return pb.DeleteModelResponse(model=convert.model_to_pb(model))

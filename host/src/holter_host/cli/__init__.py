@@ -21,6 +21,7 @@ VERBS: Final = {
     "models": ("_models", "List the models that a device holds."),
     "activate": ("_models", "Make a stored model the active one."),
     "rollback": ("_models", "Go back to the model before the active one."),
+    "delete": ("_models", "Delete a stored model, to make room."),
     "status": ("_status", "Show what a device is and how it does."),
     "watch": ("_watch", "Print samples and classifications as they come."),
     "capture": ("_capture", "Record some seconds into a .npz file."),

@@ -154,6 +154,31 @@ def rollback(address: str, as_json: bool) -> None:
     _show_result(result, as_json, "activated", False)
 
 
+@click.command
+@click.argument("sha256")
+@device_option
+@json_option("Print one JSON object: the model as it was.")
+def delete(sha256: str, address: str, as_json: bool) -> None:
+    """Delete a stored model, to make room; the active one and the one before it stay.
+
+    SHA256 is its digest, or 8 or more first digits of it.
+
+    \b
+    Example:
+      holter delete 3fa9c2d1
+    """
+
+    async def work() -> StoredModel:
+        async with connect(address) as device:
+            return await device.delete(sha256)
+
+    model = run_async(work())
+    if as_json:
+        emit_json(plain(model))
+    else:
+        emit(f"deleted: {model_name(model)}, {size(model.size_bytes)}")
+
+
 def _follow(result: DeployResult, address: str, as_json: bool) -> int:
     """Wait for the verdict on what was deployed, show it, and give the exit code."""
 

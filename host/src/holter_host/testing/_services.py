@@ -155,6 +155,20 @@ class Services:
             already_active=already,
         )
 
+    def DeleteModel(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self._maybe_fail("DeleteModel", request, context)
+        model = self._device.models.get(request.sha256)
+        facts = {"sha256": request.sha256}
+        if model is None:
+            message = f"The store has no model {request.sha256}."
+            abort(context, Failure(grpc.StatusCode.NOT_FOUND, message, "MODEL_NOT_FOUND", facts))
+        if model.state != model_pb.MODEL_STATE_STORED:
+            facts["state"] = model_pb.ModelState.Name(model.state).removeprefix("MODEL_STATE_")
+            code = grpc.StatusCode.FAILED_PRECONDITION
+            abort(context, Failure(code, "The model is in use.", "MODEL_IN_USE", facts))
+        del self._device.models[request.sha256]
+        return model_pb.DeleteModelResponse(model=model)
+
     def _swap(self, sha256: str) -> None:
         device = self._device
         previous = device.models.get(device.active_sha256)

@@ -207,3 +207,15 @@ class ActivateModelResponse(_message.Message):
     swap_sequence: int
     already_active: bool
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., gate_report: _Optional[_Union[GateReport, _Mapping]] = ..., session_id: _Optional[int] = ..., swap_sequence: _Optional[int] = ..., already_active: bool = ...) -> None: ...
+
+class DeleteModelRequest(_message.Message):
+    __slots__ = ("sha256",)
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    def __init__(self, sha256: _Optional[str] = ...) -> None: ...
+
+class DeleteModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...

@@ -50,6 +50,11 @@ class ModelServiceStub(object):
                 request_serializer=holter_dot_v1_dot_model__service__pb2.ActivateModelRequest.SerializeToString,
                 response_deserializer=holter_dot_v1_dot_model__service__pb2.ActivateModelResponse.FromString,
                 _registered_method=True)
+        self.DeleteModel = channel.unary_unary(
+                '/holter.v1.ModelService/DeleteModel',
+                request_serializer=holter_dot_v1_dot_model__service__pb2.DeleteModelRequest.SerializeToString,
+                response_deserializer=holter_dot_v1_dot_model__service__pb2.DeleteModelResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer(object):
@@ -94,6 +99,16 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteModel(self, request, context):
+        """Deletes a stored model, to make room. Never the active one, nor the one before it.
+
+        Errors: NOT_FOUND (MODEL_NOT_FOUND), FAILED_PRECONDITION (MODEL_IN_USE), RESOURCE_EXHAUSTED
+        (STORE_FULL), ABORTED (DEPLOY_IN_PROGRESS), INVALID_ARGUMENT (INVALID_FIELD).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +126,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ActivateModel,
                     request_deserializer=holter_dot_v1_dot_model__service__pb2.ActivateModelRequest.FromString,
                     response_serializer=holter_dot_v1_dot_model__service__pb2.ActivateModelResponse.SerializeToString,
+            ),
+            'DeleteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteModel,
+                    request_deserializer=holter_dot_v1_dot_model__service__pb2.DeleteModelRequest.FromString,
+                    response_serializer=holter_dot_v1_dot_model__service__pb2.DeleteModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -195,6 +215,33 @@ class ModelService(object):
             '/holter.v1.ModelService/ActivateModel',
             holter_dot_v1_dot_model__service__pb2.ActivateModelRequest.SerializeToString,
             holter_dot_v1_dot_model__service__pb2.ActivateModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holter.v1.ModelService/DeleteModel',
+            holter_dot_v1_dot_model__service__pb2.DeleteModelRequest.SerializeToString,
+            holter_dot_v1_dot_model__service__pb2.DeleteModelResponse.FromString,
             options,
             channel_credentials,
             insecure,
