@@ -56,14 +56,11 @@ def main() -> int:
         python(SUPPORT / "plain_conversion.py", *(zoo.path_of(WORK, *p) for p in pairs))
     )
     keys = [(*pair, "none") for pair in pairs]
-    keys += [
-        (a, "export", kind) for a in zoo.ARCHITECTURES for kind in QUANTIZATIONS if kind != "none"
-    ]
     made = converted(keys)
-    runnable = [key for key in keys if made[key] is None]
-    scores = {name: run(name, runnable) for name in RUNTIMES if Path(RUNTIMES[name]).exists()}
-    is_good = print_ways(dict(zip(pairs, plain, strict=True)), made, scores)
-    print_quantized([key for key in keys if key[1] == "export"], made, scores)
+    is_good = print_ways(dict(zip(pairs, plain, strict=True)), made, run_all(made))
+    kinds = [kind for kind in QUANTIZATIONS if kind != "none"]
+    quantized = converted([(a, "export", kind) for a in zoo.ARCHITECTURES for kind in kinds])
+    print_quantized(quantized, run_all(quantized))
     return 0 if is_good else 1
 
 
@@ -89,8 +86,9 @@ def converted(keys: list[Key]) -> dict[Key, str | None]:
     with Converter(log_file=WORK / "holter.log") as converter:
         for key in keys:
             architecture, way, kind = key
-            # All flips are let pass here, to be counted.
+            # Untrained, a model is as sensitive as can be: all flips are let pass, to be counted.
             said = {"labels": zoo.LABELS, "quantize": kind, "max_label_flips": 1.0}
+            said |= {"tolerance": 1.0} if kind != "none" else {}
             options = ConversionOptions.from_dict(said)
             begin = time.perf_counter()
             try:
@@ -101,6 +99,12 @@ def converted(keys: list[Key]) -> dict[Key, str | None]:
                 result[key] = str(error)
             note(f"{' '.join(key)}: {result[key] or 'ok'}, {time.perf_counter() - begin:.1f} s")
     return result
+
+
+def run_all(made: dict[Key, str | None]) -> dict[str, dict[Key, Array | str]]:
+    """The scores of what was made, by the runtimes that are here."""
+    keys = [key for key, error in made.items() if error is None]
+    return {name: run(name, keys) for name in RUNTIMES if Path(RUNTIMES[name]).exists()}
 
 
 def run(name: str, keys: list[Key]) -> dict[Key, Array | str]:
@@ -135,15 +139,15 @@ def print_ways(plain: dict[Any, str], made: Any, scores: Any) -> bool:
     return is_good
 
 
-def print_quantized(keys: list[Key], made: Any, scores: Any) -> None:
+def print_quantized(made: dict[Key, str | None], scores: Any) -> None:
     """The table of quantisations: bytes, and in each runtime the labels that change."""
     heads = ["architecture", "quantised", "kB", *(f"flips in {name}" for name in scores)]
     print("\n|", " | ".join(heads), "|")
     print("|" + "---|" * (3 + len(scores)))
-    for key in keys:
-        size = model_path(key).stat().st_size / 1000 if made[key] is None else 0
+    for key, error in made.items():
+        size = f"{model_path(key).stat().st_size / 1000:.0f}" if error is None else error
         cells = [flips(key, scores[name].get(key)) for name in scores]
-        print("|", " | ".join([key[0], key[2], made[key] or f"{size:.0f}", *cells]), "|")
+        print("|", " | ".join([key[0], key[2], size, *cells]), "|")
 
 
 def difference(key: Key, scores: Array | str | None) -> float:

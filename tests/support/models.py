@@ -133,11 +133,20 @@ def _free_time(tf: Any, module: Any, x: Any) -> Any:
     return {"scores": tf.nn.softmax(tf.reduce_mean(filtered, axis=1))}
 
 
-def _picked(axis: int) -> Callable[..., Any]:
-    """Three values of each channel, as they reach the model: shows what normalisation did."""
-    return lambda tf, module, x: {
-        "values": tf.reshape(tf.gather(x, [0, 100, WINDOW - 1], axis=axis), [1, -1])
-    }
+def _tf1_channels_first(path: Path) -> None:
+    """Gives three values of each channel as they reach the model.
+
+    By TensorFlow 1, with a variable that is a reference.
+    """
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    with v1.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [1, 2, WINDOW], name="x")
+        one = v1.get_variable("one", [], use_resource=False, initializer=v1.ones_initializer())
+        values = tf.reshape(tf.gather(x, [0, 100, WINDOW - 1], axis=2), [1, -1]) * one
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(path), {"x": x}, {"values": values})
 
 
 def _two_outputs(tf: Any, module: Any, x: Any) -> Any:
@@ -254,8 +263,10 @@ _BUILDERS: dict[str, Callable[[Path], None]] = {
     "int8_input": _module([None, WINDOW, 1], _dense, "int8"),
     "free_time": _module([None, None, 1], _free_time),
     "batch_32": _module([32, WINDOW, 1], _dense),
-    "channels_last": _module([1, WINDOW, 2], _picked(1)),
-    "channels_first": _module([1, 2, WINDOW], _picked(2)),
+    "channels_last": _module(
+        [1, WINDOW, 2], lambda tf, m, x: {"values": tf.reduce_mean(x, axis=1)}
+    ),
+    "channels_first": _tf1_channels_first,
     "two_outputs": _module([None, WINDOW, 1], _two_outputs),
     "row_per_frame": _module([1, WINDOW, 1], lambda tf, m, x: {"scores": tf.tile(x, [1, 1, 3])}),
     "class_number": _module(
