@@ -57,6 +57,24 @@ class TestSessions:
             second = await begin(log, start_ns=SECOND_NS, boot_id="two", utc=utc)
         assert (second.hole_ns, second.hole_uncertainty_ns) == (269 * SECOND_NS, 7)
 
+    @pytest.mark.parametrize(
+        ("offset_ns", "uncertainty_ns"), [(-SECOND_NS // 2, 1000), (0, SECOND_NS // 2)]
+    )
+    async def test_a_hole_is_as_sure_as_the_clock_was_at_its_end(
+        self, tmp_path: Path, offset_ns: int, uncertainty_ns: int
+    ) -> None:
+        """A small step counts, where the clock is known better; so does a clock that got worse."""
+        ends = UtcEstimate(100 * SECOND_NS + offset_ns, uncertainty_ns, synchronized=True)
+        async with opened(tmp_path, utc=ends) as log:
+            utc = UtcEstimate(100 * SECOND_NS, 1000, synchronized=True)
+            first = await begin(log, boot_id="one", utc=utc)
+            log.append([block(first, 0, 200)])
+        async with opened(tmp_path) as log:
+            utc = UtcEstimate(400 * SECOND_NS, 1000, synchronized=True)
+            second = await begin(log, start_ns=SECOND_NS, boot_id="two", utc=utc)
+        assert second.hole_ns == 299 * SECOND_NS - offset_ns
+        assert second.hole_uncertainty_ns == uncertainty_ns + 1000
+
     @pytest.mark.parametrize("held", [(False, True), (True, False), (False, False)])
     async def test_a_clock_that_nobody_holds_measures_no_hole(
         self, tmp_path: Path, held: tuple[bool, bool]

@@ -317,6 +317,23 @@ class TestEnd:
         assert gaps_of(tiles) == []
         assert (sampler.pid, sampler.quality.sampler_restart_count) == (None, 0)
 
+    async def test_close_leaves_no_child_that_was_being_started(self) -> None:
+        """Closed while a dead child is about to be replaced, tiles end and no child is left."""
+        sampler = _sampler(Config(simulate="sinus"))
+        await sampler.open()
+
+        async def read() -> None:
+            async for _ in sampler.tiles(1, Grid(time.monotonic_ns(), 360.0)):
+                if sampler.pid is not None:
+                    os.kill(sampler.pid, signal.SIGKILL)
+
+        reading = asyncio.create_task(read())
+        while not sampler.last_error:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await sampler.close()
+        await reading
+        assert sampler.pid is None
+
     async def test_the_child_ends_with_its_parent(self, tmp_path: Path) -> None:
         """A parent that is killed leaves no sampler behind."""
         script = (

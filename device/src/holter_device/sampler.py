@@ -224,6 +224,8 @@ class ProcessSampler:
                     return
                 self._failed(error)
                 backoff = await self._restart(backoff)
+                if self._closed:  # before there was this child
+                    await self._end_child()
                 # A restart costs a frame at least, so that it can always be seen.
                 first_sequence, hole = self._tiling.next_sequence + 1, GapCause.SAMPLER_RESTARTED
 
@@ -269,7 +271,7 @@ class ProcessSampler:
 
     async def _restart(self, backoff: float) -> float:
         """Start children until one is ready. Returns the backoff to go on with."""
-        while True:
+        while not self._closed:
             await self._end_child()
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)

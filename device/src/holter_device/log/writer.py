@@ -246,9 +246,18 @@ def _kept(rows: list[Block], earliest: Position | None) -> list[Block]:
 
 
 def _moved(before: UtcEstimate, now: UtcEstimate) -> bool:
-    """Whether a wall clock was stepped, or a time server took hold of it or lost it."""
-    stepped = abs(now.offset_ns - before.offset_ns) > _UTC_MOVED_NS
-    return stepped or now.synchronized != before.synchronized
+    """Whether what was written of the wall clock no longer holds.
+
+    It was stepped by more than both estimates allow, a time server took hold of it or lost it, or
+    it is twice as well known, or half. (Any change would be a page more for each commit.)
+    """
+    allowed_ns = min(_UTC_MOVED_NS, before.uncertainty_ns + now.uncertainty_ns)
+    if abs(now.offset_ns - before.offset_ns) > allowed_ns:
+        return True
+    if now.synchronized != before.synchronized:
+        return True
+    less, more = sorted((before.uncertainty_ns, now.uncertainty_ns))
+    return now.synchronized and more > 2 * less
 
 
 def _uncertainty_ns(utc: UtcEstimate) -> int:
