@@ -22,12 +22,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+import flatbuffers
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
 
+from holter_host.conversion import unroll
 from holter_host.conversion.normalize import SCOPE
 from holter_host.conversion.options import Quantize
 
@@ -90,7 +92,7 @@ class Quantizer:
     def _int8(self, converter: Any) -> bytes:
         converter.representative_dataset = self._calibration
         converter._experimental_calibrate_only = True
-        calibrated = bytes(converter.convert())
+        calibrated = _renamed(bytes(converter.convert()))
         self._tell("Quantising")
         return bytes(mlir_quantize(calibrated, denylisted_nodes=float_ops(calibrated)))
 
@@ -99,6 +101,22 @@ class Quantizer:
             if index % _PROGRESS_EVERY == 0:
                 self._tell(f"Calibrating: window {index + 1} of {len(self._inputs)}")
             yield [value]
+
+
+def _renamed(tflite: bytes) -> bytes:
+    """The same model, each tensor that was fused of several named by the first of them alone.
+
+    An op is left in float32 by its name, and one with several (A;B) is not found by them.
+    """
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(tflite, 0))
+    for graph in model.subgraphs:
+        ends = {*graph.inputs, *graph.outputs}
+        for index, tensor in enumerate(graph.tensors):
+            if b";" in tensor.name and index not in ends:
+                tensor.name = tensor.name.split(b";")[0] + f"_{index}".encode()
+    builder = flatbuffers.Builder(len(tflite))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def float_ops(tflite: bytes) -> list[str]:
@@ -117,6 +135,8 @@ def float_ops(tflite: bytes) -> list[str]:
             continue
         seen.add((tensor, passed))
         op = makers[tensor]
+        if f"{unroll.SCOPE}/" in _name(graph, op):
+            continue  # a step's state leads back through all steps and no weight
         passed += _code(codes[op.OpcodeIndex()]) in _WEIGHTED
         if passed < 2:
             names.add(_name(graph, op))

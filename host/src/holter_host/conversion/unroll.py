@@ -27,6 +27,7 @@ from holter_host.errors import ConversionError
 
 # A converter takes minutes for more, and a device milliseconds for each thousand.
 MAX_OPS: Final = 30_000
+SCOPE: Final = "holter_unrolled"  # what the ops of a step are named by in the graph
 _LOOPS: Final = ("While", "StatelessWhile")
 _CALLS: Final = ("PartitionedCall", "StatefulPartitionedCall")
 _BRANCHES: Final = ("If", "StatelessIf")
@@ -75,6 +76,7 @@ class _Interpreter:
         self._graphs: dict[str, tuple[Any, list[str], list[str]]] = {}
         self._constants: dict[int, tuple[Any, Any]] = {}
         self._count = 0
+        self._depth = 0
 
     def run(self, graph: Any, given: dict[str, _Value], wanted: Sequence[str]) -> list[_Value]:
         """The values of the tensors `wanted`, where those of `given` are fed."""
@@ -130,9 +132,11 @@ class _Interpreter:
                 "with: dynamic."
             )
         attributes = {k: v for k, v in node.attr.items() if not k.startswith("_")}
+        # Short in a step: thousands of tensors are named by it, in every copy of the model.
+        name = f"{SCOPE}/{node.op}" if self._depth else node.name
         graph = tf.compat.v1.get_default_graph()
         tensors = [self.symbolic(value) for value in inputs]
-        return list(graph.create_op(node.op, tensors, attrs=attributes, name=node.name).outputs)
+        return list(graph.create_op(node.op, tensors, attrs=attributes, name=name).outputs)
 
     def _loop(self, node: Any, values: list[_Value]) -> list[_Value]:
         condition, body = node.attr["cond"].func.name, node.attr["body"].func.name
@@ -145,7 +149,9 @@ class _Interpreter:
                 )
             if not goes_on:
                 return values
+            self._depth += 1
             values = self._call(body, values)
+            self._depth -= 1
 
     def _branch(self, node: Any, inputs: list[_Value]) -> list[_Value]:
         if not isinstance(inputs[0], np.ndarray):
@@ -215,7 +221,9 @@ def _known(value: _Value) -> Any:
 def _unstacked(value: _Value) -> list[_Value]:
     if isinstance(value, np.ndarray):
         return [np.asarray(item) for item in value]
-    return list(tf.unstack(value))
+    # Not tf.unstack: its one op would give every item a name made of the names of all.
+    with tf.name_scope(SCOPE):
+        return [value[index] for index in range(value.shape[0])]
 
 
 def _full(name: str) -> str:
