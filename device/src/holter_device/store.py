@@ -176,6 +176,7 @@ class FileModelStore:
         self._directory = directory
         self._max_bytes = max_bytes
         directory.mkdir(parents=True, exist_ok=True)
+        _sync(directory.parent)  # else a power cut may take the directory, and all that is in it
         self._clean()
 
     def put(self, sha256: str, model: bytes, spec: ModelSpec) -> StoredModel:
@@ -247,7 +248,7 @@ class FileModelStore:
         try:
             self._path(sha256, ".json").unlink(missing_ok=True)
             self._path(sha256, ".tflite").unlink(missing_ok=True)
-            self._sync_directory()
+            _sync(self._directory)
         except OSError as error:
             raise self._full(error) from error
 
@@ -288,7 +289,7 @@ class FileModelStore:
             if sha256 and _digest(temporary) != sha256:
                 raise OSError("what was written reads back different; the card may be failing")
             temporary.rename(path)
-            self._sync_directory()
+            _sync(self._directory)
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -312,13 +313,6 @@ class FileModelStore:
             "start holterd with another --data-dir",
             detail=detail,
         )
-
-    def _sync_directory(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def _clean(self) -> None:
         """Remove what a power cut left: temporary files, and a model's half."""
@@ -344,6 +338,15 @@ class FileModelStore:
         if sha256 == record.active:
             return ModelState.ACTIVE
         return ModelState.PREVIOUS if sha256 == record.previous else ModelState.STORED
+
+
+def _sync(directory: Path) -> None:
+    """Have the names in a directory outlive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _digest(path: Path) -> str:
