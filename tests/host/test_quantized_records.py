@@ -1,0 +1,104 @@
+"""Law at full size: quantised models that have learnt something keep their labels on records."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import ROOT
+from holter_host.bundle import Bundle
+from holter_host.conversion import ConversionOptions, Converter, convert
+from holter_host.conversion.window_sets import Wanted, read_set
+from support.trained import records
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.tensorflow,
+    pytest.mark.litert,
+    pytest.mark.timeout(3600),
+]
+
+MODELS = ("ecg-rhythm", "cnn", "se_lstm")
+KINDS = ("float16", "dynamic", "int8")
+# int8 differs by up to 0.4 on a window whose labels are near each other, and is judged by labels.
+TOLERANCE = 0.6
+SHARE = 0.01
+TFLITE_PYTHON = ROOT / ".venv-tflite" / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def converter() -> Iterator[Converter]:
+    """One child process for all."""
+    with Converter() as shared:
+        yield shared
+
+
+@pytest.fixture(scope="module")
+def saved_models(tmp_path_factory: pytest.TempPathFactory, mitdb: Path) -> dict[str, Path]:
+    """The reference model, and models of the zoo trained a little, by name."""
+    folder = tmp_path_factory.mktemp("trained")
+    trained = [name for name in MODELS if name != "ecg-rhythm"]
+    subprocess.run(
+        [sys.executable, ROOT / "tests" / "support" / "trained.py", folder, mitdb, *trained],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+    )
+    reference = ROOT / "models" / "ecg-rhythm" / "saved_model"
+    return {"ecg-rhythm": reference, **{name: folder / name for name in trained}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", MODELS)
+def test_labels_are_kept_on_records(
+    name: str,
+    kind: str,
+    saved_models: dict[str, Path],
+    converter: Converter,
+    mitdb: Path,
+    tmp_path: Path,
+) -> None:
+    """At most 1 % of 1000 windows of records it was not calibrated on change, in both runtimes."""
+    calibrated, judged = ([str(p) for p in records(mitdb, n)] for n in (0, 1))
+    said = {"normalize": "zscore", "labels": ["N", "S", "V"], "tolerance": TOLERANCE}
+
+    def made(quantize: str) -> Bundle:
+        options = {**said, "quantize": quantize, "evaluate": judged, "max_label_flips": SHARE}
+        if quantize == "int8":
+            options["representative"] = calibrated
+        path = tmp_path / f"{quantize}.tflite"
+        options_read = ConversionOptions.from_dict(options)
+        return convert(saved_models[name], path, options=options_read, converter=converter)
+
+    bundle = made(kind)
+    assert bundle.report["evaluation"]["windows"]["window_count"] == 1000
+    if not TFLITE_PYTHON.exists():
+        pytest.skip("no .venv-tflite: make test makes it where tflite-runtime exists")
+    wanted = Wanted(unit="millivolts", rate_hz=360.0, window=3600, channels=(), count=1000)
+    np.save(tmp_path / "windows.npy", read_set(judged, wanted).windows)
+    expected = run(sys.executable, made("none"), tmp_path)
+    changed = run(str(TFLITE_PYTHON), bundle, tmp_path).argmax(1) != expected.argmax(1)
+    assert changed.mean() <= SHARE
+
+
+def run(python: str, bundle: Bundle, folder: Path) -> np.ndarray[Any, np.dtype[Any]]:
+    """Scores of the windows in the runtime of an environment."""
+    job = {name: str(folder / f"{name}.npy") for name in ("windows", "scores")}
+    done = subprocess.run(
+        [python, ROOT / "tests" / "support" / "tflite_scores.py"],
+        input=json.dumps([{"model": str(bundle.path), **job}]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == [None]
+    scores: np.ndarray[Any, np.dtype[Any]] = np.load(folder / "scores.npy")
+    return scores
