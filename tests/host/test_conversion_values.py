@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holter_host.conversion import ConversionOptions
-from holter_host.conversion.failures import conversion_failure, loading_failure, running_failure
+from holter_host.conversion.failures import (
+    conversion_failure,
+    loading_failure,
+    running_failure,
+    runtime_failure,
+)
 from holter_host.conversion.normalize import normalized
 from holter_host.conversion.values import as_probabilities, as_whole_numbers, check_input_type
 from holter_host.errors import BadInputError, ConversionError

@@ -26,6 +26,19 @@ _LOADING: Final = (
     ("", "variables.data", f"lacks its weights in variables/; {_RESAVE}"),
     ("", "sstable", f"has a variables.index that is damaged; {_RESAVE}"),
 )
+# What LiteRT says of a model that it cannot load or run, and what is meant.
+_RUNNING: Final = (
+    (
+        "IsPowerOfTwo",
+        "The model computes an FFT whose length is no power of two, which no light runtime does; "
+        "give it one that is (fft_length of tf.signal.stft).",
+    ),
+    (
+        "hashtable need to be initialized",
+        "The model looks values up in a table, which is lost where something is put around the "
+        "graph of this SavedModel; convert it without --normalize and --softmax, or use tf.gather.",
+    ),
+)
 _OPS: Final = re.compile(r"^\s*(?:Flex|Custom) ops: (.+)$", re.MULTILINE)
 _REFUSED_OP: Final = re.compile(r"'(tf\.\w+)' op is neither a custom op nor a flex op")
 _OP_ERROR: Final = re.compile(r"'tf\.(\w+)' op ([^\n]+)")
@@ -71,6 +84,16 @@ def conversion_failure(error: Exception, path: Path) -> HolterError:
             "model without."
         )
     return ConversionError(f"TensorFlow cannot convert {path}: {_first_line(error)}")
+
+
+def runtime_failure(error: Exception, what: str) -> HolterError:
+    """The error for a model that LiteRT cannot `what`: "load" or "run"."""
+    text = str(error).strip()
+    for words, sentence in _RUNNING:
+        if words in text:
+            return ConversionError(sentence)
+    reason = text.splitlines()[0] if text else type(error).__name__
+    return ConversionError(f"LiteRT cannot {what} the model: {reason[:300]}")
 
 
 def _first_line(error: Exception) -> str:

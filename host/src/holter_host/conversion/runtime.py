@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
+from holter_host.conversion.failures import runtime_failure
 from holter_host.conversion.options import DEFAULT_SIGNATURE, ConversionOptions
 from holter_host.conversion.resolve import Ends, InputPlan, Shape, choose, one_input
 from holter_host.conversion.values import as_scores
@@ -46,8 +47,7 @@ class TfliteModel:
             self._interpreter = Interpreter(model_content=data, num_threads=1)
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError, MemoryError, SystemError) as error:
-            reason = str(error).strip().splitlines()[:1]
-            raise ConversionError(f"LiteRT cannot load the model: {''.join(reason)}") from error
+            raise runtime_failure(error, "load") from error
         signature = self._signature(options.signature)
         self._runner = self._interpreter.get_signature_runner(signature) if signature else None
         inputs, outputs = self._named_tensors()
@@ -103,8 +103,7 @@ class TfliteModel:
             self._interpreter.invoke()
             return np.array(self._interpreter.get_tensor(self._output["index"]))
         except (RuntimeError, ValueError, MemoryError, SystemError) as error:
-            reason = str(error).strip().splitlines()[:1]
-            raise ConversionError(f"LiteRT cannot run the model: {''.join(reason)}") from error
+            raise runtime_failure(error, "run") from error
 
     def _signature(self, wanted: str | None) -> str:
         """The signature's name; "" where the model has none and none is wanted."""
