@@ -150,3 +150,26 @@ def test_each_failure_of_tensorflow_is_one_sentence(
     assert str(MODEL) in str(error)
     assert "\n" not in str(error)
     assert re.search(words, str(error))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "rfft2d.cc:121 IsPowerOfTwo(n) was not true.Node number 7",
+            "no power of two, .*; give it",
+        ),
+        (
+            "hashtable need to be initialized before using",
+            "looks values up in a table, .*; convert",
+        ),
+        ("something new\nand more", "LiteRT cannot load the model: something new"),
+        ("", "LiteRT cannot load the model: RuntimeError"),
+    ],
+)
+def test_each_failure_of_litert_is_one_sentence(text: str, words: str) -> None:
+    """What LiteRT says of its kernels is told as what it means to the one who exported."""
+    error = runtime_failure(RuntimeError(text), "load")
+    assert type(error) is ConversionError
+    assert "\n" not in str(error)
+    assert re.search(words, str(error))
