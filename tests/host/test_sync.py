@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,61 @@ async def test_it_works_inside_a_running_loop(fake: FakeDevice) -> None:
     """In a notebook, where a loop runs already, it works as in a script."""
     with connect_sync(fake.address) as device:
         assert device.status().hostname == "fake"
+
+
+def test_devices_at_once_are_silent(caplog: pytest.LogCaptureFixture) -> None:
+    """Several devices that are read in threads of their own share a loop: gRPC logs nothing."""
+    counts: list[int] = []
+
+    def read(address: str) -> None:
+        with connect_sync(address) as device:
+            counts.append(sum(1 for _ in device.samples("earliest")))
+
+    with FakeDevice([20_000]) as fake, caplog.at_level(logging.WARNING):
+        threads = [threading.Thread(target=read, args=[fake.address]) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(counts) == 3
+    assert len(set(counts)) == 1
+    assert not caplog.records
+    assert "holter-host" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_leaving_ends_the_calls_of_other_threads() -> None:
+    """A call that the device does not answer ends with the connection, not at its deadline."""
+    asked, answer, errors = threading.Event(), threading.Event(), []
+
+    class SlowDevice(FakeDevice):
+        def take_failure(self, method: str, request: object) -> Failure | None:
+            if method == "ListModels":
+                asked.set()
+                answer.wait(30)
+            return super().take_failure(method, request)
+
+    def call(device: holter_host.SyncDevice) -> None:
+        try:
+            device.models()
+        except holter_host.DeviceUnreachableError as error:
+            errors.append(str(error))
+
+    with SlowDevice() as slow:
+        with connect_sync(slow.address, timeout=60) as device:
+            thread = threading.Thread(target=call, args=[device])
+            thread.start()
+            assert asked.wait(30)
+        thread.join(30)
+        answer.set()
+    assert errors == [f"The connection to {slow.address} was closed during a call."]
+
+
+def test_a_callback_cannot_wait_for_another_call(fake: FakeDevice) -> None:
+    """A call in a callback, which would wait for itself for ever, is an error."""
+    with connect_sync(fake.address) as device:
+        with pytest.raises(RuntimeError, match="callback"):
+            device.capture(1, "earliest", progress=lambda *_: device.status() and None)
+        assert fake.wait_until_idle()
 
 
 def test_use_outside_of_the_block(fake: FakeDevice) -> None:

@@ -8,16 +8,17 @@ with holter_host.connect_sync("127.0.0.1:50051") as device:
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
 import math
 import os
-import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import numpy.typing as npt
 
-from holter_host import types
+from holter_host import _background, types
 from holter_host._assembly import Progress, Span
 from holter_host._convert import Start
 from holter_host._reconnect import SILENCE_SECONDS, OnConnection
@@ -25,6 +26,7 @@ from holter_host.bundle import Bundle
 from holter_host.capture import Capture
 from holter_host.client import CALL_SECONDS, DEPLOY_SECONDS, Device, connect
 from holter_host.clock import ClockOffset
+from holter_host.errors import DeviceUnreachableError
 from holter_host.status import DeployResult, DeviceStatus, Probation, StoredModel
 from holter_host.streams import ClassificationEvent, EventStream, SampleEvent
 
@@ -45,21 +47,18 @@ def connect_sync(
 class SyncDevice:
     """A Device whose calls block. It works in a notebook too: its event loop has its own thread.
 
-    Each call does and raises what the one of the same name of `Device` does. `on_connection` and
-    `progress` are called in that thread.
+    Each call does and raises what the one of the same name of `Device` does, and may be made in any
+    thread but that one. `on_connection`, `on_window` and `progress` are called there, so they
+    cannot make calls. Leaving `with` ends the calls of other threads by DeviceUnreachableError.
     """
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._calls: set[concurrent.futures.Future[Any]] = set()
 
     def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="holter-host", daemon=True
-        )
-        self._thread.start()
+        self._loop = _background.acquire()
         try:
             self._run(self._device.__aenter__())
         except BaseException:
@@ -218,28 +217,51 @@ class SyncDevice:
                     return
                 yield event
         finally:
-            if self._loop is not None:  # else the source went with its connection
-                self._run(_close(source))
+            self._finish(source)
+
+    def _finish(self, source: EventStream[T] | AsyncGenerator[T, None]) -> None:
+        """Close what a generator read; the garbage collector may do so in the loop's thread."""
+        if self._loop is None:
+            return  # the source went with its connection
+        if self._in_loop():
+            asyncio.run_coroutine_threadsafe(_close(source), self._loop)
+        else:
+            self._run(_close(source))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop's thread and wait; an interrupt here ends it there."""
-        if self._loop is None:
+        if self._loop is None or self._in_loop():
             work.close()
-            raise RuntimeError("The connection is not open; use: with connect_sync(...) as device")
+            raise RuntimeError(
+                "The connection is not open; use: with connect_sync(...) as device"
+                if self._loop is None
+                else "A callback of this device cannot wait for another of its calls."
+            )
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._calls.add(future)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise DeviceUnreachableError(
+                f"The connection to {self.address} was closed during a call."
+            ) from None
         except BaseException:
             future.cancel()
             raise
+        finally:
+            self._calls.discard(future)
+
+    def _in_loop(self) -> bool:
+        """Whether this is the loop's own thread."""
+        with contextlib.suppress(RuntimeError):
+            return asyncio.get_running_loop() is self._loop
+        return False
 
     def _stop(self) -> None:
-        loop, thread = self._loop, self._thread
-        self._loop = self._thread = None
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+        self._loop = None
+        for call in tuple(self._calls):
+            call.cancel()
+        _background.release()
 
 
 async def _next(source: EventStream[T] | AsyncGenerator[T, None]) -> T:
