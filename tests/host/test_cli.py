@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pty
@@ -20,7 +21,9 @@ import pytest
 import holter_host
 from holter.v1 import device_service_pb2 as device_pb
 from holter.v1 import stream_pb2 as stream_pb
-from holter_host import LeadOffReason, LeadOffRun, cli
+from holter_host import LeadOffReason, LeadOffRun, _convert, cli
+from holter_host.cli._capture import _judge
+from holter_host.cli._output import event_line, plain
 from holter_host.testing import Failure, FakeDevice, Hole, fake_counts
 from support.model_files import FLATBUFFER, make_model
 
@@ -111,6 +114,7 @@ class TestGroup:
             ["watch", "--count", "0"],
             ["watch", "--seconds", "0"],
             ["watch", "--from", "yesterday"],
+            ["watch", "--from", f"{2**63}:0"],
             ["capture", "--seconds", "-1", "-o", "x.npz"],
             ["classify"],
             ["classify", "x.npz", "--random"],
@@ -748,9 +752,23 @@ class TestProcess:
         assert b"\x1b" not in done.stdout
 
 
+def test_a_hole_that_nobody_knows_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    """Between two boots of a device whose clock was not set, no seconds are told."""
+    fake = FakeDevice([10, 10])
+    before, after = (_convert.session(fake.session(number)) for number in (1, 2))
+    after = dataclasses.replace(after, boot_id="the next boot")
+    line = event_line(holter_host.SessionStarted(after, 1, 10, 10**9, 2**63 - 1), None)
+    assert line.endswith("(an unknown time after session 1)")
+    counts = np.zeros((10, 1), dtype=np.uint8)
+    parts = [
+        holter_host.Capture(session, 0, counts, np.ones(10, dtype=np.bool_))
+        for session in (before, after)
+    ]
+    _judge(parts, 1.0)
+    assert "session 2 began an unknown time after the last frame of" in capsys.readouterr().err
+
+
 def test_numbers_that_json_lacks_are_null() -> None:
     """A score that is not finite is null, so that every line is JSON."""
-    from holter_host.cli._output import plain
-
     score = holter_host.Score("N", float(np.float32("nan")))
     assert plain((score,)) == [{"label": "N", "value": None}]

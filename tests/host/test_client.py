@@ -67,6 +67,12 @@ class TestAddress:
         with pytest.raises(holter_host.BadInputError, match="give HOST:PORT"):
             connect(given)
 
+    @pytest.mark.parametrize("silence", [0, -1.0, float("nan")])
+    def test_a_silence_that_is_no_time_is_refused(self, silence: float) -> None:
+        """A stream that is dead at once is nothing that one can read."""
+        with pytest.raises(holter_host.BadInputError, match="silence is"):
+            connect("host", silence=silence)
+
     async def test_a_unix_socket_works(self, tmp_path: Path) -> None:
         """A device that listens on a Unix socket is reached by unix:PATH."""
         with FakeDevice(listen=f"unix:{tmp_path}/s") as fake:

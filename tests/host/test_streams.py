@@ -370,9 +370,13 @@ class TestGivingUp:
             async with Device(fake.address, backoff=backoff) as device:
                 assert len(flat(await collect(device.samples("earliest", reconnect=True)))) == 501
 
-    async def test_a_frame_that_comes_twice_is_refused(self) -> None:
-        """A device that repeats or skips a frame breaks the law of streams: a ProtocolError."""
-        with FakeDevice([500]) as fake:
+    @pytest.mark.parametrize("frames", [[500], [36, 500], [36]], ids=["block", "session", "beat"])
+    async def test_a_frame_that_is_skipped_is_refused(self, frames: list[int]) -> None:
+        """A device that repeats or skips frames breaks the law of streams: a ProtocolError.
+
+        So does one that goes on with the next session, or says that it has sent all, too early.
+        """
+        with FakeDevice(frames) as fake:
             async with Device(fake.address, backoff=AT_ONCE) as device:
                 stream = device.samples("earliest")
                 await anext(stream)

@@ -173,9 +173,23 @@ class TestStart:
         moment = datetime.datetime(2026, 1, 1, 2, tzinfo=zone)
         assert _convert.stream_start(moment).time.seconds == 1_767_225_600
 
-    @pytest.mark.parametrize("start", ["now", 3, None, datetime.datetime(2026, 1, 1)])  # noqa: DTZ001
+    @pytest.mark.parametrize(
+        "start",
+        [
+            "now",
+            3,
+            None,
+            datetime.datetime(2026, 1, 1),  # noqa: DTZ001
+            LogPosition(1, -1),
+            LogPosition(2**63, 0),
+            LogPosition(1, 0.5),  # type: ignore[arg-type]
+        ],
+    )
     def test_anything_else_is_refused(self, start: Any) -> None:
-        """A start that means nothing, a time without a zone among them, is a BadInputError."""
+        """A start that means nothing is a BadInputError.
+
+        So is a time without a zone, and a position that no log has a place for.
+        """
         with pytest.raises(holter_host.BadInputError, match="A stream cannot start at"):
             _convert.stream_start(start)
 

@@ -58,14 +58,15 @@ def stream_start(start: Start) -> stream_pb.StreamStart:
     """Where a stream starts, for the wire.
 
     Raises:
-        BadInputError: it is none of "live", "earliest", a position, a time with a time zone.
+        BadInputError: it is none of "live", "earliest", a position of whole numbers from 0 on, a
+            time with a time zone.
     """
     match start:
         case "live":
             return stream_pb.StreamStart(live=stream_pb.StartLive())
         case "earliest":
             return stream_pb.StreamStart(earliest=stream_pb.StartEarliest())
-        case types.LogPosition():
+        case types.LogPosition() if _is_place(start):
             return stream_pb.StreamStart(
                 position=stream_pb.LogPosition(
                     log_id=start.log_id, session_id=start.session_id, sequence=start.sequence
@@ -76,9 +77,14 @@ def stream_start(start: Start) -> stream_pb.StreamStart:
             stamp.FromDatetime(start)
             return stream_pb.StreamStart(time=stamp)
     raise BadInputError(
-        f"A stream cannot start at {start!r}: give 'live', 'earliest', a LogPosition, or a "
-        "datetime with a time zone."
+        f"A stream cannot start at {start!r}: give 'live', 'earliest', a LogPosition (whole "
+        "numbers from 0 on), or a datetime with a time zone."
     )
+
+
+def _is_place(position: types.LogPosition) -> bool:
+    numbers = (position.session_id, position.sequence)
+    return all(isinstance(number, int) and 0 <= number < 2**63 for number in numbers)
 
 
 def max_latency(seconds: float | None) -> duration_pb2.Duration | None:

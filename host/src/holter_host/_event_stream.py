@@ -267,6 +267,7 @@ class EventStream(Generic[EventT]):
         if old is not None and old.session_id == new.session_id:
             self._resume()
             return
+        self._leave(started)
         self.session = new
         if old is not None:
             self._sequence = 0
@@ -276,6 +277,9 @@ class EventStream(Generic[EventT]):
         self._enter()
         self._events.append(started)  # type: ignore[arg-type]
 
+    def _leave(self, started: types.SessionStarted) -> None:
+        """Be done with a session, if there is one, as `started` is the next."""
+
     def _enter(self) -> None:
         """Begin with a session."""
 
@@ -284,12 +288,15 @@ class EventStream(Generic[EventT]):
 
     def _beat(self, heartbeat: types.Heartbeat) -> None:
         self.heartbeat = heartbeat
-        if self.session is not None and heartbeat.session_id == self.session.session_id:
-            self._sequence = heartbeat.next_sequence
+        self._reach(heartbeat.session_id, heartbeat.next_sequence)
+
+    def _reach(self, session_id: int, next_sequence: int) -> None:
+        """Note that everything before a place has come."""
+        if self.session is not None and session_id == self.session.session_id:
+            self._sequence = next_sequence
 
     def _end(self, end: types.StreamEnd) -> None:
-        if self.session is not None and end.session_id == self.session.session_id:
-            self._sequence = end.next_sequence
+        self._reach(end.session_id, end.next_sequence)
         if end.reason == StreamEndReason.STOPPING and self._reconnection.enabled:
             raise DeviceUnreachableError(
                 f"The device at {self._source.address} is stopping.", code="UNAVAILABLE"

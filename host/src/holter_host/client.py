@@ -76,8 +76,10 @@ def connect(
             second, counts as broken.
 
     Raises:
-        BadInputError: the address is none of these.
+        BadInputError: the address is none of these, or `silence` is not more than 0.
     """
+    if not silence > 0:
+        raise BadInputError(f"silence is {silence!r}: give seconds, more than 0.")
     return Device(parse_address(address), timeout=timeout, silence=silence)
 
 

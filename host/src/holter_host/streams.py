@@ -44,10 +44,15 @@ class SampleStream(EventStream[SampleEvent]):
         self._check(message.gap.first_sequence)
         return super()._gap(message)
 
-    def _beat(self, heartbeat: types.Heartbeat) -> None:
-        if self.session is not None and heartbeat.session_id == self.session.session_id:
-            self._check(heartbeat.next_sequence)
-        super()._beat(heartbeat)
+    def _reach(self, session_id: int, next_sequence: int) -> None:
+        if self.session is not None and session_id == self.session.session_id:
+            self._check(next_sequence)
+        super()._reach(session_id, next_sequence)
+
+    def _leave(self, started: types.SessionStarted) -> None:
+        # A power cut may have taken frames that were sent, so the session may end before here.
+        if self.session is not None and started.previous_session_id == self.session.session_id:
+            self._check(max(self._sequence or 0, started.previous_next_sequence))
 
     def _check(self, sequence: int) -> None:
         """Refuse a frame twice, and a hole that no gap tells."""

@@ -107,9 +107,13 @@ def _judge(parts: list[Capture], seconds: float) -> int:
     if not parts:
         raise DeviceError("The stream ended before it gave a frame; there is nothing to capture.")
     for before, after in pairwise(parts):
+        known = before.session.boot_id == after.session.boot_id or (
+            before.session.utc.synchronized and after.session.utc.synchronized
+        )
+        hole = f"{_between(before, after):.2f} s" if known else "an unknown time"
         note(
-            f"session {after.session.session_id} began {_between(before, after):.2f} s after the "
-            f"last frame of session {before.session.session_id}"
+            f"session {after.session.session_id} began {hole} after the last frame of session "
+            f"{before.session.session_id}"
         )
     last = parts[-1]
     came = sum(part.seconds + _between(part, after) for part, after in pairwise(parts))
@@ -121,7 +125,10 @@ def _judge(parts: list[Capture], seconds: float) -> int:
 
 
 def _between(before: Capture, after: Capture) -> float:
-    """Seconds from the end of a capture to the start of one in a later session."""
+    """Seconds from the end of a capture to the start of one in a later session.
+
+    Between two boots they are as sure as the device's wall clock.
+    """
     ends = (
         (before.session, before.first_sequence + len(before)),
         (after.session, after.first_sequence),
@@ -130,7 +137,7 @@ def _between(before: Capture, after: Capture) -> float:
     if before.session.boot_id != after.session.boot_id:
         one += before.session.utc.offset_nanos
         two += after.session.utc.offset_nanos
-    return (two - one) / 1e9
+    return max(0.0, (two - one) / 1e9)
 
 
 @click.command

@@ -29,6 +29,8 @@ from holter_host import (
 
 Event = SessionStarted | SampleBlock | Gap | ModelChanged | Classification | StreamEnd
 
+UNKNOWN: Final = 2**63 - 1  # as an uncertainty; see stream.proto
+
 KINDS: Final[dict[type, str]] = {
     SessionStarted: "session_started",
     SampleBlock: "sample_block",
@@ -192,7 +194,9 @@ def _session_line(event: SessionStarted) -> str:
     since = f"{session.time(0).astimezone():%Y-%m-%d %H:%M:%S}"
     line = f"session {session.session_id}: {session.rate_hz:g} Hz, {names}, since {since}"
     if event.previous_session_id:
-        line += f" ({event.hole_nanos / 1e9:.1f} s after session {event.previous_session_id})"
+        known = event.hole_uncertainty_nanos < UNKNOWN
+        hole = f"{event.hole_nanos / 1e9:.1f} s" if known else "an unknown time"
+        line += f" ({hole} after session {event.previous_session_id})"
     return line
 
 

@@ -42,7 +42,7 @@ def status(address: str, as_json: bool) -> None:
             found = await device.status()
             try:
                 return found, await device.clock_offset()
-            except DeviceError:  # a simulated clock has no offset
+            except DeviceError:  # a simulated clock has no offset, an older device does not tell
                 return found, None
 
     found, offset = run_async(work())
@@ -165,7 +165,8 @@ def _clock(status: DeviceStatus, offset: ClockOffset | None) -> str:
     held = "" if status.utc.synchronized else "not "
     text = f"{held}synchronized to a time server"
     if offset is None:
-        return f"{text}; simulated, so not compared with this computer's"
+        simulated = "simulated, so " if status.source.speed != 1 else ""
+        return f"{text}; {simulated}not compared with this computer's"
     difference = offset.utc_difference_nanos
     side = "ahead of" if difference >= 0 else "behind"
     return (

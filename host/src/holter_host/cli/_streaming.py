@@ -56,7 +56,7 @@ class StartType(click.ParamType[Any]):
         if value in ("live", "earliest"):
             return str(value)
         place = re.fullmatch(r"(\d+):(\d+)", str(value))
-        if place:
+        if place and max(int(place[1]), int(place[2])) < 2**63:
             return LogPosition(int(place[1]), int(place[2]))
         try:
             return datetime.datetime.fromisoformat(str(value)).astimezone()

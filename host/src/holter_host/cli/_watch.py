@@ -132,8 +132,10 @@ async def _tell_alarms(streams: list[Any], as_json: bool) -> None:
     while True:
         await asyncio.sleep(ALARM_SECONDS)
         beats = [stream.heartbeat for stream in streams if stream.heartbeat is not None]
-        # Two streams may know it a moment apart; the clock says which is the newer.
-        newest = max(beats, key=lambda beat: beat.quality.received_count, default=None)
+        # Two streams may know it a moment apart; who has seen more frames knows the newer.
+        newest = max(
+            beats, key=lambda beat: (beat.session_id, beat.quality.received_count), default=None
+        )
         state = newest.recording_state if newest is not None else told
         if state is told or state not in (RecordingState.STOPPED, RecordingState.RECORDING):
             continue
