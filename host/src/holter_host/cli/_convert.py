@@ -54,7 +54,7 @@ _OPTIONS: Final = (
     click.option("--output", metavar="NAME", help="Which output gives the scores."),
     click.option("--score-kind", type=click.Choice(SCORE_KINDS), help="What the scores are."),
     click.option("--layout", type=click.Choice(LAYOUTS), help="Order of several channels."),
-    click.option("--tolerance", type=float, help="Greatest error on a device (0.001; quantised 0.05)."),
+    click.option("--tolerance", type=float, help="Greatest error on a device (0.001, or 0.05)."),
 )
 _QUANTIZE_OPTIONS: Final = (
     click.option("--quantize", type=click.Choice(QUANTIZATIONS), help="Make it smaller (none)."),
