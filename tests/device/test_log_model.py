@@ -222,11 +222,11 @@ class World:
     async def crash(self) -> None:
         """Go on with the files as they are now, as after a kill."""
         copy = self.root / str(self.runs)
+        self.durable = self.log.recording.durable_sequence  # closing may commit more
         await asyncio.to_thread(shutil.copytree, self.directory, copy)
         await self.stack.aclose()
         await asyncio.to_thread(shutil.rmtree, self.directory)
         self.directory = copy
-        self.durable = self.log.recording.durable_sequence
         if not self.uncertain:
             self.model = {number: stored.copy() for number, stored in self.on_disk.items()}
         await self.open()
