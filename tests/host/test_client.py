@@ -18,8 +18,9 @@ import holter_host
 from holter.v1 import error_reason_pb2 as reason_pb
 from holter_host import _errors, connect
 from holter_host._channel import parse_address
+from holter_host._model_calls import DEPLOY_RETRIES
 from holter_host._retry import Backoff
-from holter_host.client import DEPLOY_RETRIES, Device
+from holter_host.client import Device
 from holter_host.testing import Failure, FakeDevice, Hole
 from support.model_files import FLATBUFFER, make_model
 

@@ -20,11 +20,13 @@ import numpy.typing as npt
 
 from holter_host import _background, types
 from holter_host._assembly import Progress, Span
+from holter_host._connection import CALL_SECONDS
 from holter_host._convert import Start
+from holter_host._model_calls import DEPLOY_SECONDS
 from holter_host._reconnect import SILENCE_SECONDS, OnConnection
 from holter_host.bundle import Bundle
 from holter_host.capture import Capture
-from holter_host.client import CALL_SECONDS, DEPLOY_SECONDS, Device, connect
+from holter_host.client import Device, connect
 from holter_host.clock import ClockOffset
 from holter_host.errors import DeviceUnreachableError
 from holter_host.status import DeployResult, DeviceStatus, Probation, StoredModel
