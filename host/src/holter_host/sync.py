@@ -7,14 +7,11 @@ with holter_host.connect_sync("127.0.0.1:50051") as device:
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import contextlib
 import math
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import numpy.typing as npt
 
@@ -28,11 +25,8 @@ from holter_host.bundle import Bundle
 from holter_host.capture import Capture
 from holter_host.client import Device, connect
 from holter_host.clock import ClockOffset
-from holter_host.errors import DeviceUnreachableError
 from holter_host.status import DeployResult, DeviceStatus, Probation, StoredModel
-from holter_host.streams import ClassificationEvent, EventStream, SampleEvent
-
-T = TypeVar("T")
+from holter_host.streams import ClassificationEvent, SampleEvent
 
 
 def connect_sync(
@@ -56,15 +50,14 @@ class SyncDevice:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._calls: set[concurrent.futures.Future[Any]] = set()
+        self._runner = _background.Runner(device.address)
 
     def __enter__(self) -> Self:
-        self._loop = _background.acquire()
+        self._runner.start()
         try:
-            self._run(self._device.__aenter__())
+            self._runner.run(self._device.__aenter__())
         except BaseException:
-            self._stop()
+            self._runner.stop()
             raise
         return self
 
@@ -75,9 +68,9 @@ class SyncDevice:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self._run(self._device.close())
+            self._runner.run(self._device.close())
         finally:
-            self._stop()
+            self._runner.stop()
 
     @property
     def address(self) -> str:
@@ -86,11 +79,11 @@ class SyncDevice:
 
     def status(self) -> DeviceStatus:
         """What the device is and how it does, now."""
-        return self._run(self._device.status())
+        return self._runner.run(self._device.status())
 
     def clock_offset(self, probes: int = 8) -> ClockOffset:
         """How this computer's wall clock and the device's monotonic clock differ, now."""
-        return self._run(self._device.clock_offset(probes))
+        return self._runner.run(self._device.clock_offset(probes))
 
     def samples(
         self,
@@ -110,7 +103,7 @@ class SyncDevice:
             start, max_latency=max_latency, reconnect=reconnect, on_connection=on_connection
         )
         span = Span(math.inf if seconds is None else seconds)
-        for event in self._events(stream):
+        for event in self._runner.events(stream):
             if isinstance(event, types.SessionStarted):
                 span.enter(event)
                 if span.is_over:
@@ -133,7 +126,7 @@ class SyncDevice:
         stream = self._device.classifications(
             start, reconnect=reconnect, on_connection=on_connection
         )
-        yield from self._events(stream)
+        yield from self._runner.events(stream)
 
     def capture(
         self,
@@ -145,7 +138,7 @@ class SyncDevice:
         on_connection: OnConnection | None = None,
     ) -> Capture:
         """The next `seconds` of the device's grid as arrays, gaps masked."""
-        return self._run(
+        return self._runner.run(
             self._device.capture(
                 seconds,
                 start,
@@ -168,15 +161,15 @@ class SyncDevice:
         parts = self._device.captures(
             seconds, start, progress=progress, reconnect=reconnect, on_connection=on_connection
         )
-        yield from self._events(parts)
+        yield from self._runner.events(parts)
 
     def classify(self, window: npt.ArrayLike | Capture) -> types.Classification:
         """Ask the active model for one window."""
-        return self._run(self._device.classify(window))
+        return self._runner.run(self._device.classify(window))
 
     def models(self) -> tuple[StoredModel, ...]:
         """The models that the device holds, the active one first."""
-        return self._run(self._device.models())
+        return self._runner.run(self._device.models())
 
     def deploy(
         self,
@@ -186,89 +179,28 @@ class SyncDevice:
         timeout: float = DEPLOY_SECONDS,
     ) -> DeployResult:
         """Send a model; the device judges it and, if it passes, swaps it in."""
-        return self._run(self._device.deploy(model, validate_only=validate_only, timeout=timeout))
+        return self._runner.run(
+            self._device.deploy(model, validate_only=validate_only, timeout=timeout)
+        )
 
     def probation(self) -> Probation | None:
         """How the newest probation does, or did."""
-        return self._run(self._device.probation())
+        return self._runner.run(self._device.probation())
 
     def verdict(
         self, sha256: str, on_window: Callable[[Probation], object] = lambda _: None
     ) -> Probation | None:
         """Wait for the verdict on a model that was deployed."""
-        return self._run(self._device.verdict(sha256, on_window))
+        return self._runner.run(self._device.verdict(sha256, on_window))
 
     def delete(self, sha256: str) -> StoredModel:
         """Delete a stored model."""
-        return self._run(self._device.delete(sha256))
+        return self._runner.run(self._device.delete(sha256))
 
     def rollback(self, *, timeout: float = DEPLOY_SECONDS) -> DeployResult:
         """Go back to the model before."""
-        return self._run(self._device.rollback(timeout=timeout))
+        return self._runner.run(self._device.rollback(timeout=timeout))
 
     def activate(self, sha256: str, *, timeout: float = DEPLOY_SECONDS) -> DeployResult:
         """Make a stored model the active one."""
-        return self._run(self._device.activate(sha256, timeout=timeout))
-
-    def _events(self, source: EventStream[T] | AsyncGenerator[T, None]) -> Generator[T, None, None]:
-        try:
-            while True:
-                try:
-                    event = self._run(_next(source))
-                except StopAsyncIteration:
-                    return
-                yield event
-        finally:
-            self._finish(source)
-
-    def _finish(self, source: EventStream[T] | AsyncGenerator[T, None]) -> None:
-        """Close what a generator read; the garbage collector may do so in the loop's thread."""
-        if self._loop is None:
-            return  # the source went with its connection
-        if self._in_loop():
-            asyncio.run_coroutine_threadsafe(_close(source), self._loop)
-        else:
-            self._run(_close(source))
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the loop's thread and wait; an interrupt here ends it there."""
-        if self._loop is None or self._in_loop():
-            work.close()
-            raise RuntimeError(
-                "The connection is not open; use: with connect_sync(...) as device"
-                if self._loop is None
-                else "A callback of this device cannot wait for another of its calls."
-            )
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        self._calls.add(future)
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:
-            raise DeviceUnreachableError(
-                f"The connection to {self.address} was closed during a call."
-            ) from None
-        except BaseException:
-            future.cancel()
-            raise
-        finally:
-            self._calls.discard(future)
-
-    def _in_loop(self) -> bool:
-        """Whether this is the loop's own thread."""
-        with contextlib.suppress(RuntimeError):
-            return asyncio.get_running_loop() is self._loop
-        return False
-
-    def _stop(self) -> None:
-        self._loop = None
-        for call in tuple(self._calls):
-            call.cancel()
-        _background.release()
-
-
-async def _next(source: EventStream[T] | AsyncGenerator[T, None]) -> T:
-    return await source.__anext__()
-
-
-async def _close(source: EventStream[T] | AsyncGenerator[T, None]) -> None:
-    await source.aclose()
+        return self._runner.run(self._device.activate(sha256, timeout=timeout))
