@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from conftest import ROOT
 from holter_host.bundle import Bundle
 from holter_host.conversion import ConversionOptions, Converter, convert
 from holter_host.conversion.window_sets import Wanted, read_set
+from holter_host.errors import ConversionError
 from support.trained import records
 
 pytestmark = [
@@ -66,7 +69,10 @@ def test_labels_are_kept_on_records(
     mitdb: Path,
     tmp_path: Path,
 ) -> None:
-    """At most 1 % of 1000 windows of records it was not calibrated on change, in both runtimes."""
+    """At most 1 % of 1000 windows of records it was not calibrated on change, in both runtimes.
+
+    int8 of a recurrent model may change more. Then it is refused, with what to do.
+    """
     calibrated, judged = ([str(p) for p in records(mitdb, n)] for n in (0, 1))
     said = {"normalize": "zscore", "labels": ["N", "S", "V"], "tolerance": TOLERANCE}
 
@@ -78,7 +84,11 @@ def test_labels_are_kept_on_records(
         options_read = ConversionOptions.from_dict(options)
         return convert(saved_models[name], path, options=options_read, converter=converter)
 
-    bundle = made(kind)
+    may_be_refused = (name, kind) == ("se_lstm", "int8")
+    with refused_for_its_labels() if may_be_refused else contextlib.nullcontext():
+        bundle = made(kind)
+    if not (tmp_path / f"{kind}.tflite").exists():
+        return
     assert bundle.report["evaluation"]["windows"]["window_count"] == 1000
     if not TFLITE_PYTHON.exists():
         pytest.skip("no .venv-tflite: make test makes it where tflite-runtime exists")
@@ -87,6 +97,17 @@ def test_labels_are_kept_on_records(
     expected = run(sys.executable, made("none"), tmp_path)
     changed = run(str(TFLITE_PYTHON), bundle, tmp_path).argmax(1) != expected.argmax(1)
     assert changed.mean() <= SHARE
+
+
+@contextlib.contextmanager
+def refused_for_its_labels() -> Iterator[None]:
+    """Lets a conversion be refused for the labels that change, with what to do, and for no more."""
+    try:
+        yield
+    except ConversionError as error:
+        wanted = r"changes the label of \d+ of 1000 windows .* --quantize dynamic"
+        if not re.search(wanted, str(error)):
+            raise
 
 
 def run(python: str, bundle: Bundle, folder: Path) -> np.ndarray[Any, np.dtype[Any]]:
