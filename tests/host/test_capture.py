@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,6 +169,25 @@ class TestCapture:
         assert [part.first_sequence - taken.first_sequence for part in found] == starts
         for part, start in zip(found, starts, strict=True):
             assert (part.counts == taken.counts[start : start + window]).all()
+
+    @given(start=st.integers(0, 39), frames=st.integers(1, 50), hole=st.integers(0, 30))
+    def test_a_window_tells_of_its_own_frames_only(
+        self, start: int, frames: int, hole: int
+    ) -> None:
+        """The gaps and the runs of a window are those of the capture, cut at its ends."""
+        taken = _plain(40)
+        first = taken.first_sequence + hole
+        taken.valid[hole : hole + 9] = False
+        taken = dataclasses.replace(
+            taken,
+            gaps=(holter_host.Gap(1, first, 9, holter_host.GapCause.LATE),),
+            lead_off_runs=(holter_host.LeadOffRun(first, 9),),
+        )
+        part = taken.window(start, frames)
+        missing = int((~part.valid).sum())
+        assert sum(gap.frame_count for gap in part.gaps) == missing
+        assert sum(run.frame_count for run in part.lead_off_runs) == missing
+        assert (part.lead_off() == ~part.valid).all()
 
 
 class TestFile:

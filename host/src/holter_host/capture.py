@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ import numpy.typing as npt
 from holter_host import _capture_file, _files, types
 from holter_host.clock import ClockOffset
 from holter_host.errors import BadInputError
+
+_Run = TypeVar("_Run", types.Gap, types.LeadOffRun)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -75,7 +78,8 @@ class Capture:
     def host_time_nanos(self) -> npt.NDArray[np.int64]:
         """When each count was true, by this computer's UTC, shape (frames, channels).
 
-        Nanoseconds since 1970, as wrong as the `uncertainty_nanos` of `clock_offsets` says.
+        Nanoseconds since 1970, as wrong as the `uncertainty_nanos` of `clock_offsets` says; far
+        from their times, as in a capture of the past, the drift of the two clocks comes to it.
 
         Raises:
             BadInputError: there is no clock offset.
@@ -111,20 +115,15 @@ class Capture:
     def window(self, start: int, frame_count: int) -> Capture:
         """The `frame_count` frames from index `start` on, cut at the end of the capture."""
         part = slice(start, start + frame_count)
-        first, last = self.first_sequence + start, self.first_sequence + start + frame_count
+        first = self.first_sequence + start
+        last = first + len(self.valid[part])
         return Capture(
             self.session,
             first,
             self.counts[part],
             self.valid[part],
-            tuple(
-                run
-                for run in self.lead_off_runs
-                if run.first_sequence < last and first < run.next_sequence
-            ),
-            tuple(
-                gap for gap in self.gaps if gap.first_sequence < last and first < gap.next_sequence
-            ),
+            _cut(self.lead_off_runs, first, last),
+            _cut(self.gaps, first, last),
             self.clock_offsets,
         )
 
@@ -160,3 +159,16 @@ class Capture:
     def _masked(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         values[~self.valid] = np.nan
         return values
+
+
+def _cut(runs: Iterable[_Run], first: int, last: int) -> tuple[_Run, ...]:
+    """What of some runs of frames lies in the frames from `first` to before `last`."""
+    return tuple(
+        dataclasses.replace(
+            run,
+            first_sequence=max(run.first_sequence, first),
+            frame_count=min(run.next_sequence, last) - max(run.first_sequence, first),
+        )
+        for run in runs
+        if run.first_sequence < last and first < run.next_sequence
+    )
