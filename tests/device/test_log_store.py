@@ -18,10 +18,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holter_device.clock import UtcEstimate
 from holter_device.errors import AlreadyRunningError, DataDirectoryError
 from holter_device.grid import GapCause
 from holter_device.log import EndReason, StartEarliest, StartLive, StartPosition
 from holter_device.log.join import cut, join
+from holter_device.log.schema import UNKNOWN_NS
 from holter_device.samples import Block, Gap, SampleFormat, Session
 from support import log_writer
 from support.logs import begin, block, drain, gap, joined, opened, there, window
@@ -29,6 +31,7 @@ from support.logs import begin, block, drain, gap, joined, opened, there, window
 TINY_TAIL = 0.05
 FILE = "holter.db"
 HOUR_SECONDS = 3600
+SECOND_NS = 1_000_000_000
 
 
 def rows(directory: Path, query: str) -> list[tuple[int, ...]]:
@@ -112,6 +115,21 @@ def _execute(path: Path, statement: str) -> None:
 
 
 class TestFile:
+    async def test_a_log_of_version_1_is_taken_over(self, tmp_path: Path) -> None:
+        """Its frames are what they were; that its wall clock was synchronized is not claimed."""
+        held = UtcEstimate(SECOND_NS, 1, synchronized=True)
+        async with opened(tmp_path, utc=held) as log:
+            session = await begin(log, boot_id="one", utc=held)
+            told = [block(session, 0, 20), block(session, 20, 30, off=True)]
+            log.append(told)
+        _execute(tmp_path / FILE, "UPDATE frames SET lead_off = x'140000001e000000'")
+        _execute(tmp_path / FILE, "PRAGMA user_version = 1")
+        for utc in (held, UtcEstimate()):  # the second time it is of this version
+            async with opened(tmp_path, utc=utc) as log:
+                assert joined(await there(await log.samples(StartEarliest()))) == joined(told)
+                following = await begin(log, boot_id="two", utc=held)
+                assert following.hole_uncertainty_ns == (UNKNOWN_NS if utc is held else 0)
+
     async def test_rows_of_a_run_become_one(self, tmp_path: Path) -> None:
         """Commits write small rows; those of a run are replaced by one of up to 64 KiB of counts
         as soon as they fill it, or a gap ends them. No row spans a gap."""

@@ -163,9 +163,10 @@ def _make_or_check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _from_version_1(connection: sqlite3.Connection) -> None:
-    """Lead-off runs had no channels and no reasons."""
+    """Lead-off runs had no channels and no reasons, and nobody asked who holds the wall clock."""
     connection.create_function("widen", 1, _widen, deterministic=True)
     connection.execute("UPDATE frames SET lead_off = widen(lead_off) WHERE lead_off IS NOT NULL")
+    connection.execute("UPDATE sessions SET utc_uncertainty_ns = ?", (UNKNOWN_NS,))
     connection.execute(f"PRAGMA user_version={_VERSION}")
 
 
