@@ -9,13 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from holter_host.bundle import read_bundle
 from holter_host.cli import run
+from holter_host.conversion import ConversionOptions, convert
 from support.models import saved_models
 from support.zoo import LABELS
 
@@ -85,9 +85,11 @@ class TestWithTensorFlow:
         spec = read_bundle(model).spec
         assert (spec.labels, spec.unit, spec.rate_hz) == (LABELS, "millivolts", 250.0)
 
-    def test_the_same_model_gives_the_same_bytes(self, model: Path, converted: Any) -> None:
-        """Two conversions in two processes give the same file, and so the same name."""
-        second = converted("zoo/se_lstm/export", labels=LABELS, rate_hz=250.0)
+    def test_the_same_model_gives_the_same_bytes(self, model: Path, tmp_path: Path) -> None:
+        """Two conversions in two fresh processes give the same file, and so the same name."""
+        options = ConversionOptions(labels=LABELS, rate_hz=250.0)
+        source = saved_models() / "zoo" / "se_lstm" / "export"
+        second = convert(source, tmp_path / "second.tflite", options=options)
         first = read_bundle(model)
         assert first.tflite == second.tflite
         assert first.spec == second.spec
