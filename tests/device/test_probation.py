@@ -77,7 +77,7 @@ class Device:
             await self.pipeline.feed([Block(3, self.sequence, 2, bytes(2))])
             self.sequence += 2
             await self.pipeline.drain()
-            while (task := self.deployer._verdict) is not None:
+            while (task := self.deployer._active._verdict) is not None:
                 await asyncio.wait([task])
                 await asyncio.sleep(0)
             await self.pipeline.drain()
