@@ -322,8 +322,8 @@ def _save(
 def _finite(scores: Array, owner: str) -> Array:
     if not np.isfinite(scores).all():
         raise ConversionError(
-            f"{owner} gives scores that are not numbers for an ECG or a flat line; look for NaN in its "
-            "weights and for a division by zero in its graph."
+            f"{owner} gives scores that are not numbers for an ECG or a flat line; look for NaN in "
+            "its weights and for a division by zero in its graph."
         )
     return scores
 
