@@ -448,6 +448,32 @@ async def test_an_event_that_was_cancelled_is_not_lost() -> None:
     assert len(flat(events)) == 1 + 36 + 1 + 50
 
 
+async def test_a_reader_that_outlived_a_cancellation() -> None:
+    """A task that was cancelled once and went on still has its silent link replaced."""
+    again = asyncio.Event()
+
+    def tell(change: ConnectionChange) -> None:
+        if change.connected:
+            again.set()
+
+    async def read(stream: holter_host.SampleStream) -> list[Any]:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return await collect(stream)
+
+    with FakeDevice([36], hold=True) as fake:
+        async with Device(fake.address, backoff=AT_ONCE, silence=0.05) as device:
+            stream = device.samples("earliest", on_connection=tell)
+            reading = asyncio.create_task(read(stream))
+            await asyncio.sleep(0)
+            reading.cancel()
+            mended = asyncio.create_task(again.wait())
+            await asyncio.wait([reading, mended], return_when=asyncio.FIRST_COMPLETED)
+            mended.cancel()
+            await stream.aclose()
+            assert len(flat(await reading)) == 37
+
+
 async def test_a_live_start_that_was_cancelled_is_live_again() -> None:
     """Before its first event a stream has no place: asked again, it starts at the live edge then.
 

@@ -154,6 +154,7 @@ class EventStream(Generic[EventT]):
             DeviceError: the call ended, in whichever way.
         """
         call, watchdog = self._calling()
+        before = _cancel_requests()
         try:
             with watchdog:
                 message = await call.read()
@@ -164,9 +165,10 @@ class EventStream(Generic[EventT]):
             answered = self._reconnection.connected
             raise exception(error, self._source.address, answered=answered) from error
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            # The end of this task and the end of the call are told alike.
-            if task is None or task.cancelling():
+            # The end of this task and the end of the call are told alike. A task may have been
+            # cancelled before, and have gone on.
+            ours = watchdog.barked or self._closed or self._cut
+            if _cancel_requests() > (before if ours else 0):
                 self._let_go()  # gRPC ended the call with the read; the next read resumes
                 raise
             raise self._why_cancelled(watchdog) from None
@@ -322,3 +324,9 @@ class EventStream(Generic[EventT]):
     # By kind of event: what converts it, and what tells where it begins.
     _converters: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {}
     _first: ClassVar[Mapping[str, Callable[[Any], int]]] = {}
+
+
+def _cancel_requests() -> int:
+    """How often the current task was cancelled."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0

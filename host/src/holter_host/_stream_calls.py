@@ -139,7 +139,7 @@ class StreamCalls(Connection):
         stream = self.samples(start, reconnect=reconnect, on_connection=on_connection)
         async with stream, contextlib.aclosing(read_captures(stream, seconds, progress)) as parts:
             async for part in parts:
-                after = await self._clock_offset_or_none() if clock is not None else None
+                after = await self._clock_offset_or_none()
                 found = [offset for offset in (clock, after) if offset is not None]
                 boot_id = part.session.boot_id
                 offsets = tuple(offset for offset in found if offset.boot_id == boot_id)
