@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -159,3 +160,21 @@ async def test_a_device_that_dies_again_and_again(tmp_path: Path) -> None:
         else:
             assert (active, probation.state) == (old, ProbationState.RETURNED)
             assert probation.return_cause is ReturnCause.CRASH_LOOP
+
+
+async def test_a_deploy_while_no_frame_comes(tmp_path: Path) -> None:
+    """With the sampler held still a swap is fixed at once, at the next frame; windows follow."""
+    async with holterd(tmp_path, *LONG) as daemon, holter_host.connect(daemon.address) as device:
+        await device.deploy(OLD)
+        sampler = daemon.children()["sampler"]
+        os.kill(sampler, signal.SIGSTOP)
+        deployed = await device.deploy(NEW)
+        back = await device.rollback()
+        os.kill(sampler, signal.SIGCONT)
+        assert back.swap_sequence >= deployed.swap_sequence > 0
+        async for event in device.classifications():
+            if isinstance(event, Classification) and event.last_sequence >= back.swap_sequence:
+                assert event.model_sha256 == back.model.sha256
+                break
+        assert await daemon.stop() == 0
+        assert "Traceback" not in daemon.log()
