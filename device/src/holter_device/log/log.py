@@ -72,6 +72,7 @@ class Log:
         self._max_uncommitted = max_uncommitted
         self._pending = Batch()
         self._uncommitted = 0
+        self._write_seconds = 0.0
         self._committed = Wakeups()
         self._commit_lock = asyncio.Lock()
         self._hurry = asyncio.Event()
@@ -258,15 +259,28 @@ class Log:
     async def _write(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run one of the writer's methods in the writer's thread."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: work(*args, **kwargs))
+        begun = loop.time()
+        try:
+            return await loop.run_in_executor(self._thread, lambda: work(*args, **kwargs))
+        finally:
+            self._write_seconds = loop.time() - begun
 
     async def _commit_now_and_then(self) -> None:
+        """Commit so often that the file has what is appended within a commit_interval.
+
+        So a commit begins earlier by as long as the disk took for the one before it; a disk that
+        takes very long has a pause all the same.
+        """
         loop = asyncio.get_running_loop()
+        begun = loop.time()
         while not self._closing:
-            timer = loop.call_later(self._commit_interval, self._hurry.set)
+            due = begun + self._commit_interval - self._write_seconds
+            pause = loop.time() + self._commit_interval / 4
+            timer = loop.call_at(max(due, pause), self._hurry.set)
             await self._hurry.wait()
             timer.cancel()
             self._hurry.clear()
+            begun = loop.time()
             await self._commit()
 
     async def _commit(self) -> None:
