@@ -109,8 +109,9 @@ async def _follow_until(device: holter_host.Device, sequence: int) -> list[Any]:
 
 async def test_a_swap_loses_nothing(tmp_path: Path, model: Path, other_model: Path) -> None:
     """While a model is deployed no frame and no window is missing, and each names its model."""
+    flags = ("--simulate", "bigeminy", "--speed", "20", "--probation-windows", "0")
     async with (
-        holterd(tmp_path, "--simulate", "bigeminy", "--speed", "20") as daemon,
+        holterd(tmp_path, *flags) as daemon,
         holter_host.connect(daemon.address) as device,
     ):
         first = await device.deploy(model)
