@@ -158,7 +158,7 @@ class TestFullSize:
             np.save(path, scale * np.load(windows_file))
             options = {"quantize": "int8", "max_label_flips": 1.0, "tolerance": 0.5}
             made = convert(
-                saved_models() / "zoo" / "cnn" / "export",
+                saved_models() / "zoo" / "cnn" / "saved",
                 tmp_path / "o.tflite",
                 options=ConversionOptions.from_dict({**options, "representative": [str(path)]}),
                 converter=converted.converter,

@@ -76,7 +76,8 @@ def _from_frozen(
     def named(value: Any) -> Any:
         return {source.ends.output: function(value)}
 
-    traced = tf.function(named, input_signature=[spec]).get_concrete_function()
+    # Without autograph an error of ours leaves as it is.
+    traced = tf.function(named, input_signature=[spec], autograph=False).get_concrete_function()
     return tf.lite.TFLiteConverter.from_concrete_functions([traced], tf.Module())
 
 
