@@ -23,7 +23,6 @@ class Tail:
         next_sequence: the frame that comes next.
         windows_from: every window with last_sequence at or after this is in memory.
         changes: all model changes of the session that stand, each with a number that rises.
-        ended: nothing will be appended any more.
     """
 
     def __init__(self, session: Session, keep_frames: int) -> None:
@@ -32,7 +31,6 @@ class Tail:
         self.next_sequence = 0
         self.windows_from = 0
         self.changes: list[tuple[int, ModelChange]] = []
-        self.ended = False
         self._keep_frames = keep_frames
         self._frames: list[Frames] = []
         self._starts: list[int] = []
