@@ -395,13 +395,17 @@ async def test_whatever_dies_in_whatever_order(tmp_path: Path, mitdb: Path, seed
                     else:
                         await run.daemon.stop(signal.SIGKILL)
         for number, run in enumerate(runs, 1):
+            if number < min(frames.parts):  # it died before the log or a reader had any of it
+                started = frames.parts[min(frames.parts)].started
+                assert started.previous_session_id > number or not started.previous_next_sequence
+                continue
             part = frames.parts[number]
             run.assert_played(part)
             assert {gap.cause for gap in part.gaps} <= {GapCause.SAMPLER_RESTARTED}
             lost = windows.assert_each_once(part)
             if number < 3:
                 kept = frames.parts[number + 1].started.previous_next_sequence
-                assert windows.next_sequence(number) > kept - 90
+                assert kept < 360 or windows.next_sequence(number) > kept - 90
             else:
                 assert lost == []
 
