@@ -26,6 +26,7 @@ FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 LOCAL = {
     errors.ConfigError,
     errors.DataDirectoryError,
+    errors.LeadOffLinesError,
     errors.SourceError,
     errors.ListenError,
 }

@@ -19,16 +19,16 @@ from holter_host.conversion.normalize import normalized
 from holter_host.errors import BadInputError
 from support.models import WINDOW, saved_models
 from support.tflite_scores import score
-from support.zoo import LABELS, path_of
+from support.zoo import LABELS, keras_scores
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.litert, pytest.mark.timeout(300)]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Convert = Callable[..., Bundle]
 
-# Architectures of the zoo by how they were saved. With those of test_quantize.py each is there.
+# Architectures of the zoo by how they were saved. With those of test_quantize.py and the one of
+# test_convert_cli.py each is there.
 FAITHFUL = (
-    "se_lstm/export",
     "dropout_lstm/export",
     "bilstm/tf1",
     "stacked_lstm/keras.keras",
@@ -46,20 +46,12 @@ def zoo_model(name: str) -> str:
     return f"zoo/{name}"
 
 
-def keras_scores(name: str) -> tuple[Array, Array]:
-    """Windows and what Keras said of them before the model was saved."""
-    architecture, way = name.split("/")
-    path = path_of(saved_models() / "zoo", architecture, way.split(".")[0])
-    with np.load(path.with_suffix(".npz")) as arrays:
-        return arrays["windows"], arrays["scores"]
-
-
 class TestFaithful:
     @pytest.mark.parametrize("name", FAITHFUL)
     def test_the_zoo_agrees_with_keras(self, converted: Convert, name: str) -> None:
         """Each architecture gives in LiteRT the scores that Keras gave before it was saved."""
         bundle = converted(zoo_model(name), **OPTIONS)
-        windows, expected = keras_scores(name)
+        windows, expected = keras_scores(saved_models() / "zoo", name)
         np.testing.assert_allclose(score(bundle.data, windows), expected, atol=1e-4)
         assert np.ptp(expected, axis=0).max() > 0.1
         assert bundle.report["proven"] is True
@@ -76,7 +68,7 @@ class TestFaithful:
         jobs = []
         for index, name in enumerate(names):
             windows, scores = tmp_path / f"{index}.npy", tmp_path / f"{index}.scores.npy"
-            np.save(windows, keras_scores(name)[0])
+            np.save(windows, keras_scores(saved_models() / "zoo", name)[0])
             model = converted(zoo_model(name), **OPTIONS).path
             jobs.append({"model": str(model), "windows": str(windows), "scores": str(scores)})
         script = ROOT / "tests" / "support" / "tflite_scores.py"
@@ -90,7 +82,8 @@ class TestFaithful:
         assert json.loads(done.stdout) == [None] * len(names)
         for job, name in zip(jobs, names, strict=True):
             scores = np.load(job["scores"])
-            np.testing.assert_allclose(scores, keras_scores(name)[1], atol=1e-4, err_msg=name)
+            expected = keras_scores(saved_models() / "zoo", name)[1]
+            np.testing.assert_allclose(scores, expected, atol=1e-4, err_msg=name)
 
     def test_what_cannot_be_frozen_is_saved_again(self, converted: Convert) -> None:
         """A lookup table takes TensorFlow's own route, with all that is to be put around it.

@@ -17,7 +17,8 @@ from holter_host.bundle import read_bundle
 from holter_host.cli import run
 from holter_host.conversion import ConversionOptions, convert
 from support.models import saved_models
-from support.zoo import LABELS
+from support.tflite_scores import score
+from support.zoo import LABELS, keras_scores
 
 needs_tensorflow = [pytest.mark.tensorflow, pytest.mark.litert, pytest.mark.timeout(300)]
 
@@ -84,6 +85,11 @@ class TestWithTensorFlow:
         """What the flags say stands in spec.json."""
         spec = read_bundle(model).spec
         assert (spec.labels, spec.unit, spec.rate_hz) == (LABELS, "millivolts", 250.0)
+
+    def test_the_file_agrees_with_keras(self, model: Path) -> None:
+        """It gives in LiteRT the scores that Keras gave before the model was saved."""
+        windows, expected = keras_scores(saved_models() / "zoo", "se_lstm/export")
+        np.testing.assert_allclose(score(model.read_bytes(), windows), expected, atol=1e-4)
 
     def test_the_same_model_gives_the_same_bytes(self, model: Path, tmp_path: Path) -> None:
         """Two conversions in two fresh processes give the same file, and so the same name."""

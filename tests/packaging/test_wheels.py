@@ -19,7 +19,11 @@ SCRIPTS = {
     "device": {("holterd", "holter_device.cli:main")},
     "host": {("holter", "holter_host.cli:main")},
 }
-EXTRAS = {"proto": set(), "device": {"gpio", "litert", "tflite", "replay"}, "host": {"convert"}}
+EXTRAS = {
+    "proto": set(),
+    "device": {"gpio", "litert", "tflite", "replay"},
+    "host": {"convert", "wfdb"},
+}
 FORBIDDEN = {
     "proto": {"numpy", "grpcio-tools", "tensorflow", "smbus2", "pandas"},
     "device": {"tensorflow", "tensorflow-cpu", "keras", "grpcio-tools", "pandas", "holter-host"},

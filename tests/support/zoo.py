@@ -219,6 +219,16 @@ def path_of(directory: Path, architecture: str, way: str) -> Path:
     return directory / architecture / f"{way}{WAYS[way][1]}"
 
 
+def keras_scores(
+    directory: Path, name: str
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Windows and what Keras said of them before the model ("cnn/export") was saved."""
+    architecture, way = name.split("/")
+    path = path_of(directory, architecture, way.split(".")[0])
+    with np.load(path.with_suffix(".npz")) as arrays:
+        return arrays["windows"], arrays["scores"]
+
+
 def build(directory: Path, which: list[tuple[str, str]], windows: npt.NDArray[np.float32]) -> None:
     """Make and save (architecture, way) pairs; none of the way "keras2" where there is no Keras 2.
 

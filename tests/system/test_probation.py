@@ -17,6 +17,7 @@ from holter_host import (
     ModelState,
     ProbationState,
     ReturnCause,
+    SampleBlock,
 )
 from support.daemon import holterd, run
 from support.tflite_models import WINDOW, averaging_model, overflowing_model
@@ -166,6 +167,9 @@ async def test_a_deploy_while_no_frame_comes(tmp_path: Path) -> None:
     """With the sampler held still a swap is fixed at once, at the next frame; windows follow."""
     async with holterd(tmp_path, *LONG) as daemon, holter_host.connect(daemon.address) as device:
         await device.deploy(OLD)
+        async for event in device.samples("earliest"):
+            if isinstance(event, SampleBlock):  # so that the swap has a sequence above 0
+                break
         sampler = daemon.children()["sampler"]
         os.kill(sampler, signal.SIGSTOP)
         deployed = await device.deploy(NEW)
