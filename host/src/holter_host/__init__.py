@@ -49,6 +49,15 @@ if TYPE_CHECKING:
         NotFoundError,
         ProtocolError,
     )
+    from holter_host.fleet import Fleet, Outcome, OutcomeState
+    from holter_host.inventory import (
+        FleetDevice,
+        Inventory,
+        InventoryError,
+        InventoryProblem,
+        NothingSelectedError,
+        load_inventory,
+    )
     from holter_host.status import (
         DeployResult,
         DeviceStatus,
@@ -97,11 +106,13 @@ _MODULES: Final = (
     "enums",
     "types",
     "status",
+    "inventory",
     "clock",
     "_reconnect",
     "streams",
     "capture",
     "client",
+    "fleet",
     "sync",
     "bundle",
 )
@@ -128,6 +139,8 @@ __all__ = [
     "DeviceStatus",
     "DeviceUnreachableError",
     "EventStream",
+    "Fleet",
+    "FleetDevice",
     "Gap",
     "GapCause",
     "GateReport",
@@ -135,6 +148,9 @@ __all__ = [
     "Heartbeat",
     "HolterError",
     "InvalidRequestError",
+    "Inventory",
+    "InventoryError",
+    "InventoryProblem",
     "LeadOffReason",
     "LeadOffRun",
     "Limits",
@@ -145,6 +161,9 @@ __all__ = [
     "ModelUnit",
     "NoActiveModelError",
     "NotFoundError",
+    "NothingSelectedError",
+    "Outcome",
+    "OutcomeState",
     "Probation",
     "ProbationState",
     "ProtocolError",
@@ -174,6 +193,7 @@ __all__ = [
     "__version__",
     "connect",
     "connect_sync",
+    "load_inventory",
     "read_bundle",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
 
@@ -40,3 +41,28 @@ def parse_address(address: str) -> str:
             f"127.0.0.1:{DEFAULT_PORT}, or unix:PATH."
         )
     return f"{found[1]}:{port}"
+
+
+def with_port(address: str, port: int | None) -> str:
+    """An address in the one form in which equal ones are equal, e.g. HOST:PORT in lower case.
+
+    `port` is for one that has none; None is the default port.
+
+    Raises:
+        BadInputError: that is no address.
+    """
+    if address.startswith("unix:"):
+        return parse_address(re.sub(r"^unix:/+", "unix:/", address))
+    bare = address.endswith("]") if address.startswith("[") else ":" not in address
+    return parse_address(f"{address}:{port}" if bare and port else address).lower()
+
+
+def is_local(address: str) -> bool:
+    """Whether what is sent to an address stays on this computer: loopback and Unix sockets."""
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]").partition("%")[0]
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -19,7 +19,7 @@ from holter_host._reconnect import SILENCE_SECONDS
 from holter_host._retry import Backoff
 from holter_host.clock import ClockOffset, DeviceClock, measure
 from holter_host.errors import BadInputError, DeadlineError, DeviceUnreachableError
-from holter_host.status import DeviceStatus, Limits
+from holter_host.status import DeviceStatus
 from holter_host.streams import EventStream
 
 CALL_SECONDS: Final = 10.0
@@ -47,7 +47,7 @@ class Connection:
         self._silence = silence
         self._backoff = backoff or Backoff()
         self._link = Link(address)
-        self._limits = Limits(0, 0)
+        self._opened_status: DeviceStatus | None = None
         # Closing a channel of grpc.aio leaves its calls waiting for ever; so they are ended here.
         self._streams: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
 
@@ -59,7 +59,7 @@ class Connection:
         """
         self._link.open()
         try:
-            self._limits = (await self.status()).limits
+            self._opened_status = await self.status()
         except DeadlineError as error:
             await self.close()
             raise DeviceUnreachableError(
@@ -85,6 +85,17 @@ class Connection:
         for stream in tuple(self._streams):
             stream.cut()
         await self._link.close()
+
+    @property
+    def opened_status(self) -> DeviceStatus:
+        """What the device said of itself when the connection was opened.
+
+        Raises:
+            DeviceUnreachableError: it was not.
+        """
+        if self._opened_status is None:
+            raise self._link.not_open()
+        return self._opened_status
 
     async def status(self) -> DeviceStatus:
         """What the device is and how it does, now."""

@@ -33,11 +33,15 @@ class Link:
             DeviceUnreachableError: the link is not open.
         """
         if self._channel is None:
-            raise DeviceUnreachableError(
-                f"The connection to {self._address} is not open; "
-                "use: async with connect(address) as device"
-            )
+            raise self.not_open()
         return self._channel
+
+    def not_open(self) -> DeviceUnreachableError:
+        """The error of what is asked before the link is open."""
+        return DeviceUnreachableError(
+            f"The connection to {self._address} is not open; "
+            "use: async with connect(address) as device"
+        )
 
     def renew(self, broken: grpc.aio.Channel) -> None:
         """Make a new channel, unless somebody has replaced the broken one before."""

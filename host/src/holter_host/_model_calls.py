@@ -85,7 +85,7 @@ class ModelCalls(Connection):
             DeployInProgressError: another deploy is running.
         """
         data, sha256 = await asyncio.to_thread(
-            _models.load, model, self._limits.max_model_bytes, self.address
+            _models.load, model, self.opened_status.limits.max_model_bytes, self.address
         )
         request = model_pb.DeployModelRequest(
             model=data, sha256=sha256, validate_only=validate_only
