@@ -22,6 +22,8 @@ def messages() -> Messages:
     """The messages of a sample service."""
     core = SimpleNamespace(
         clock=MonotonicClock(),
+        session=SimpleNamespace(session_id=1),
+        pipeline=SimpleNamespace(next_sequence=18),
         sampler=SimpleNamespace(quality=SessionQuality()),
         log=SimpleNamespace(recording=Recording()),
     )
@@ -99,14 +101,12 @@ def test_a_heartbeat_tells_the_readers_own_place(messages: Messages) -> None:
     assert one.utc == two.utc
 
 
-async def test_who_has_seen_a_gap_finds_it_in_the_next_heartbeat(
-    tmp_path: Path, messages: Messages
-) -> None:
-    """What heartbeats share is never older than a gap that was told before them."""
-    async with opened(tmp_path) as log:
-        session = await begin(log)
-    place = Position(session.session_id, 0)
-    assert messages.heartbeat(place).heartbeat.quality.missing_count == 0
-    cast(Any, messages._core.sampler).quality = SessionQuality(missing_count=4)
-    messages.of(gap(session, 0, 4), session)
-    assert messages.heartbeat(place).heartbeat.quality.missing_count == 4
+def test_a_heartbeat_tells_of_every_frame_that_its_reader_has(messages: Messages) -> None:
+    """What heartbeats share is never older than the frames and gaps that were told before them."""
+    core = cast(Any, messages._core)
+    core.sampler.quality = SessionQuality(received_count=18)
+    assert messages.heartbeat(Position(1, 18)).heartbeat.quality.received_count == 18
+    core.sampler.quality = SessionQuality(received_count=18, missing_count=4)
+    core.pipeline.next_sequence = 22
+    assert messages.heartbeat(Position(1, 18)).heartbeat.quality.missing_count == 0
+    assert messages.heartbeat(Position(1, 22)).heartbeat.quality.missing_count == 4

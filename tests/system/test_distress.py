@@ -60,6 +60,7 @@ async def test_a_full_disk_is_an_alarm_and_no_hole(disk: Path) -> None:
             device = await stack.enter_async_context(holter_host.connect(address))
             follower = Follower(device.samples("earliest"), live.add)
             await stack.enter_async_context(follower)
+            await follower.until(lambda: bool(live.parts))
             _fill(disk / "ballast")
             error = await _recording(device, RecordingState.STOPPED)
             assert "No space left" in error or "disk is full" in error

@@ -39,11 +39,10 @@ class Messages:
         self._blocks: dict[int, tuple[Block, Any]] = {}
         self._beat: dict[str, Any] = {}
         self._beat_until = 0.0
+        self._beat_sequence = 0  # the frames that it tells of are at least those below
 
     def of(self, item: CursorItem, session: Session) -> Any:
         """The message of an item of a session."""
-        if isinstance(item, Gap):  # who has seen it finds what it counts in the next heartbeat
-            self._beat_until = 0.0
         if not isinstance(item, Block) or len(item.counts) > _SHARED_BYTES:
             return self._response(**_event(item, session))
         # The block is kept with its message, so that no other one gets its id meanwhile.
@@ -54,10 +53,12 @@ class Messages:
         return made[1]
 
     def heartbeat(self, place: Position) -> Any:
-        """The heartbeat of a reader that has got everything below a place."""
+        """The heartbeat of a reader that has all below a place; it tells of all of that."""
         core, now = self._core, time.monotonic()
-        if now >= self._beat_until:
+        running = place.session_id == core.session.session_id
+        if now >= self._beat_until or (running and place.next_sequence > self._beat_sequence):
             self._beat_until = now + _BEAT_SECONDS
+            self._beat_sequence = core.pipeline.next_sequence
             self._beat = {
                 "utc": convert.utc_to_pb(core.clock.utc()),
                 "quality": convert.quality_to_pb(core.sampler.quality),
