@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         ProtocolError,
     )
     from holter_host.fleet import Fleet, Outcome, OutcomeState
+    from holter_host.fleet_streams import FleetEvent
     from holter_host.inventory import (
         FleetDevice,
         Inventory,
@@ -112,6 +113,7 @@ _MODULES: Final = (
     "streams",
     "capture",
     "client",
+    "fleet_streams",
     "fleet",
     "sync",
     "bundle",
@@ -141,6 +143,7 @@ __all__ = [
     "EventStream",
     "Fleet",
     "FleetDevice",
+    "FleetEvent",
     "Gap",
     "GapCause",
     "GateReport",

@@ -57,7 +57,7 @@ class Connection:
         Raises:
             DeviceUnreachableError: nothing answers at the address.
         """
-        self._link.open()
+        self.open()
         try:
             self._opened_status = await self.status()
         except DeadlineError as error:
@@ -79,6 +79,13 @@ class Connection:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def open(self) -> None:
+        """Open the connection without asking who is there, for streams that wait for a device.
+
+        `close` it in the end. `async with` is this, and a question.
+        """
+        self._link.open()
 
     async def close(self) -> None:
         """Close the connection; its streams end."""

@@ -135,21 +135,21 @@ class StreamCalls(Connection):
         time each capture has the offset between its clock and this computer's, measured before it
         and after it.
         """
-        clock = await self._clock_offset_or_none()
+        clock = await self.try_clock_offset()
         stream = self.samples(start, reconnect=reconnect, on_connection=on_connection)
         async with stream, contextlib.aclosing(read_captures(stream, seconds, progress)) as parts:
             async for part in parts:
-                after = await self._clock_offset_or_none()
+                after = await self.try_clock_offset()
                 found = [offset for offset in (clock, after) if offset is not None]
                 boot_id = part.session.boot_id
                 offsets = tuple(offset for offset in found if offset.boot_id == boot_id)
                 clock = after or clock
                 yield dataclasses.replace(part, clock_offsets=offsets)
 
-    async def _clock_offset_or_none(self) -> ClockOffset | None:
+    async def try_clock_offset(self, probes: int = 8) -> ClockOffset | None:
         """The offset; None where there is none, or nobody answers at the moment."""
         try:
-            return await self.clock_offset(timeout=min(self._timeout, CLOCK_SECONDS))
+            return await self.clock_offset(probes, timeout=min(self._timeout, CLOCK_SECONDS))
         except DeviceError:
             return None
 

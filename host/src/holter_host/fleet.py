@@ -22,8 +22,11 @@ from typing import Final, Generic, Self, TypeVar
 
 from holter_host._connection import CALL_SECONDS
 from holter_host._fan_out import fan_out
+from holter_host._fleet_feed import FleetStart, Kind, Wanted, merged
+from holter_host._reconnect import SILENCE_SECONDS
 from holter_host.client import Device, connect
 from holter_host.errors import BadInputError, DeadlineError, DeviceUnreachableError, HolterError
+from holter_host.fleet_streams import FleetEvent
 from holter_host.inventory import FleetDevice, Inventory, load_inventory
 from holter_host.status import DeviceStatus
 
@@ -74,12 +77,13 @@ class Fleet:
         inventory: the devices.
         concurrency: how many are worked on at a time.
         timeout: seconds that a call to a device may take, and that a connection may take to come.
+        silence: seconds after which a stream that gives nothing counts as broken.
 
     Attributes:
         inventory: the devices.
 
     Raises:
-        BadInputError: `concurrency` or `timeout` cannot be used.
+        BadInputError: one of them cannot be used.
     """
 
     def __init__(
@@ -88,14 +92,17 @@ class Fleet:
         *,
         concurrency: int = CONCURRENCY,
         timeout: float = CALL_SECONDS,
+        silence: float = SILENCE_SECONDS,
     ) -> None:
         if concurrency < 1:
             raise BadInputError(f"concurrency is {concurrency}: give 1 or more.")
-        if not timeout > 0:
-            raise BadInputError(f"timeout is {timeout!r}: give seconds, more than 0.")
+        for name, seconds in (("timeout", timeout), ("silence", silence)):
+            if not seconds > 0:
+                raise BadInputError(f"{name} is {seconds!r}: give seconds, more than 0.")
         self.inventory = inventory
         self._concurrency = concurrency
         self._timeout = timeout
+        self._silence = silence
 
     @classmethod
     def load(
@@ -105,6 +112,7 @@ class Fleet:
         select: str | Sequence[str] = (),
         concurrency: int = CONCURRENCY,
         timeout: float = CALL_SECONDS,
+        silence: float = SILENCE_SECONDS,
     ) -> Self:
         """The fleet of an inventory's file; `select` is as for `Inventory.select`.
 
@@ -115,7 +123,7 @@ class Fleet:
         inventory = load_inventory(path)
         if select:
             inventory = inventory.select(*([select] if isinstance(select, str) else select))
-        return cls(inventory, concurrency=concurrency, timeout=timeout)
+        return cls(inventory, concurrency=concurrency, timeout=timeout, silence=silence)
 
     def __len__(self) -> int:
         return len(self.inventory)
@@ -164,6 +172,62 @@ class Fleet:
         """What each device is and how it does, now."""
         return self.each(_status)
 
+    def samples(
+        self,
+        start: FleetStart = "live",
+        *,
+        max_latency: float | None = None,
+        reconnect: float | None = None,
+    ) -> AsyncGenerator[FleetEvent, None]:
+        """Every frame of every device from `start` on, each device's once and in order.
+
+        The devices' events come as they come; `FleetEvent.time` tells when they were by one clock.
+        A device that is not there is waited for and does not hold up the others; what it recorded
+        meanwhile follows when it is back. It ends when the streams of all devices have ended.
+
+        Args:
+            start: as for `Device.samples`; or one for each device by its name, as `position` of its
+                last event, where those that are not in it start live.
+            max_latency: as for `Device.samples`.
+            reconnect: as for `Device.samples`, from the first try on.
+
+        Raises:
+            BadInputError: an argument is none of these.
+        """
+        return self._streams(Wanted(("samples",), start, max_latency, reconnect))
+
+    def classifications(
+        self, start: FleetStart = "live", *, reconnect: float | None = None
+    ) -> AsyncGenerator[FleetEvent, None]:
+        """What the model of every device says of its windows; the rest is as for `samples`.
+
+        Raises:
+            BadInputError: an argument is none of those that `samples` takes.
+        """
+        return self._streams(Wanted(("classifications",), start, None, reconnect))
+
+    def events(
+        self,
+        start: FleetStart = "live",
+        *,
+        max_latency: float | None = None,
+        reconnect: float | None = None,
+    ) -> AsyncGenerator[FleetEvent, None]:
+        """Both `samples` and `classifications` of every device, each in its own order.
+
+        Raises:
+            BadInputError: an argument is none of those that `samples` takes.
+        """
+        kinds: tuple[Kind, ...] = ("samples", "classifications")
+        return self._streams(Wanted(kinds, start, max_latency, reconnect))
+
+    def _streams(self, wanted: Wanted) -> AsyncGenerator[FleetEvent, None]:
+        wanted.check()
+        return merged(self.inventory.devices, self._connect, wanted)
+
+    def _connect(self, device: FleetDevice) -> Device:
+        return connect(device.address, timeout=self._timeout, silence=self._silence)
+
     async def _outcome(
         self, device: FleetDevice, work: Work[T], deadline: float | None
     ) -> Outcome[T]:
@@ -175,7 +239,7 @@ class Fleet:
         try:
             async with (
                 _within(deadline, device),
-                connect(device.address, timeout=self._timeout) as connection,
+                self._connect(device) as connection,
             ):
                 return ended(OutcomeState.OK, await work(connection), None)
         except (DeviceUnreachableError, DeadlineError) as error:
