@@ -4,7 +4,7 @@ For each architecture and way of saving: what TensorFlow's own converter does wi
 `holter convert` does, and by how much the result differs from Keras in LiteRT and in tflite-runtime
 2.14 on windows of MIT-BIH records (on synthetic ones where there are no records). Then each
 architecture quantised: its size, and how many labels change. Ends with status 1 where something is
-not converted, or differs by 1e-4 or more.
+not converted, or differs by 1e-4 or more (by 0.05 where Keras computed in float16).
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ RECORDS = ("101", "106", "119", "201", "207", "208", "215", "223")
 WINDOWS_A_RECORD = 6
 FRAMES = 3600
 LIMIT = 1e-4
+# Keras itself rounds to float16 between its layers, and so is the one that is off.
+LIMITS = {"mixed": 0.05}
 
 Array = npt.NDArray[np.float32]
 # A model of the tables: architecture, way of saving, quantisation.
@@ -133,7 +135,7 @@ def print_ways(plain: dict[Any, str], made: Any, scores: Any) -> bool:
     for pair, text in plain.items():
         key = (*pair, "none")
         cells = [difference(key, scores[name].get(key)) for name in scores]
-        is_good &= made[key] is None and all(cell < LIMIT for cell in cells)
+        is_good &= made[key] is None and all(cell < LIMITS.get(pair[0], LIMIT) for cell in cells)
         shown = [f"{cell:.1e}" if np.isfinite(cell) else "fails" for cell in cells]
         print("|", " | ".join([*pair, text, made[key] or "ok", *shown]), "|", flush=True)
     return is_good

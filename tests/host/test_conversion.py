@@ -117,6 +117,39 @@ class TestFaithful:
         assert (bundle.report["proven"], bundle.report["route"]) == (False, "select_tf_ops")
 
 
+@pytest.fixture(scope="module")
+def frozen() -> dict[str, dict[str, Any]]:
+    """What became of each graph of support.frozen_graph."""
+    command = [sys.executable, "-m", "support.frozen_graph"]
+    done = subprocess.run(command, check=True, cwd=ROOT / "tests", capture_output=True)
+    graphs: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return graphs
+
+
+class TestFreezing:
+    def test_only_what_the_scores_need_is_left(self, frozen: dict[str, dict[str, Any]]) -> None:
+        """A print, an assertion, an assignment and a table that no score needs are dropped."""
+        left = frozen["beside the output"]
+        assert set(left["ops"]) <= {"Const", "Identity", "MatMul", "Placeholder"}
+        assert left["difference"] == 0
+
+    def test_what_the_scores_need_is_not_dropped(self, frozen: dict[str, dict[str, Any]]) -> None:
+        """State that a score needs is refused by name; a table goes to TensorFlow's own route."""
+        assert "keeps state from window to window" in frozen["counted"]["error"]
+        assert frozen["looked up"]["error"] == "UnliftableError"
+
+    @pytest.mark.parametrize(
+        ("dtype", "limit"), [("float16", 2e-3), ("bfloat16", 2e-2), ("float64", 1e-6)]
+    )
+    def test_all_becomes_float32(
+        self, frozen: dict[str, dict[str, Any]], dtype: str, limit: float
+    ) -> None:
+        """Another precision is rewritten, in loops too, and what it rounded is all that differs."""
+        graph = frozen[dtype]
+        assert (graph["types_before"], graph["types"]) == ([dtype], [])
+        assert graph["difference"] < limit
+
+
 class TestNormalization:
     def test_the_graph_does_what_numpy_does(self, tmp_path: Path, mitdb: Path) -> None:
         """Of windows of a record and flat ones, in each unit, the graph makes what NumPy makes."""

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from holter_host.conversion import ConversionOptions, Converter, find_options
-from holter_host.conversion.fidelity import Fidelity, default_tolerance, difference_limit
+from holter_host.conversion.fidelity import (
+    Fidelity,
+    default_tolerance,
+    difference_limit,
+    loss_of,
+)
 from holter_host.conversion.golden import golden_windows
 from holter_host.conversion.normalize import normalized
 from holter_host.conversion.resolve import Ends, plan_input, resolve_spec
@@ -284,6 +289,15 @@ class TestFidelity:
         for kind in ("float16", "dynamic", "int8"):
             assert difference_limit(kind, probabilities, 0.3) < 0.3
         assert difference_limit("none", logits, 0.3) == pytest.approx(2e-3)
+
+    def test_half_precision_is_judged_by_labels(self) -> None:
+        """Where the SavedModel itself rounds to float16, its labels count; float64 is exact."""
+        assert loss_of("none", {"float16"}) == loss_of("none", {"bfloat16", "float64"}) == "half"
+        assert loss_of("none", ()) == loss_of("none", {"float64"}) == "none"
+        assert loss_of("int8", {"float16"}) == "int8"
+        assert default_tolerance("half", np.float32([[0.2, 0.8]])) == 0.05
+        with pytest.raises(ConversionError, match=r"In float32 instead of half .*policy float32"):
+            Fidelity(200, 0.2, 0.1, 3).check_labels(0.01, "half", "a set")
 
     def test_nan_is_never_faithful(self) -> None:
         """A .tflite that gives NaN is refused, though no comparison with NaN is over a limit."""

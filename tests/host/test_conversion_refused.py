@@ -26,6 +26,11 @@ REFUSED: dict[str, tuple[type[HolterError], dict[str, Any], str]] = {
     "two_outputs": (BadInputError, {}, "choose one of features, scores with --output"),
     "two_inputs": (BadInputError, {}, r"takes 2 inputs \(age, x\)"),
     "string_input": (BadInputError, {}, "The input x takes string, not numbers"),
+    "class_name": (
+        BadInputError,
+        {},
+        "output is text, not floating-point scores; choose an output",
+    ),
     "class_number": (BadInputError, {}, "output is int64, not floating-point scores"),
     "row_per_frame": (BadInputError, {}, r"shape \[1, 240, 3\], not one score for each label"),
     "free_time": (BadInputError, {}, "its time axis is free"),

@@ -229,6 +229,18 @@ def _save_function(path: Path, module: Any, function: Callable[[Any], Any]) -> N
     tf.saved_model.save(module, str(path), signatures=tf.function(function, input_signature=[spec]))
 
 
+def _class_name(path: Path) -> None:
+    """Gives the label itself, looked up in a table."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    initial = tf.lookup.KeyValueTensorInitializer(tf.range(3, dtype=tf.int64), tf.constant(LABELS))
+    module.table = tf.lookup.StaticHashTable(initial, "?")
+    _save_function(
+        path, module, lambda x: {"label": module.table.lookup(tf.argmax(x[:, :3, 0], axis=1))}
+    )
+
+
 def _two_inputs(path: Path) -> None:
     import tensorflow as tf
 
@@ -279,6 +291,7 @@ _BUILDERS: dict[str, Callable[[Path], None]] = {
     "nan": _module([None, WINDOW, 1], _nan),
     "stateful": _stateful,
     "value_loop": _value_loop,
+    "class_name": _class_name,
     "everything": _everything,
     "two_inputs": _two_inputs,
     "two_signatures": _two_signatures,

@@ -1,8 +1,9 @@
 """A zoo of ECG architectures, each saved in every way that applies.
 
 `build` makes DIRECTORY/ARCHITECTURE/WAY for pairs of `ARCHITECTURES` and `WAYS`: SavedModels, but
-for the way "keras", a file. An .npz beside each holds `windows`, float32 (count, frames, 1), and
-`scores`, those that Keras itself gave for them before anything was saved.
+for the way "keras", a file. Those of `FURTHER`, which users build too, are saved by Keras 3's
+export alone. An .npz beside each holds `windows`, float32 (count, frames, 1), and `scores`, those
+that Keras itself gave for them before anything was saved.
 
 TensorFlow and Keras are imported when they are needed, and Keras 2 (tf_keras) where it is installed
 or in .build/tf_keras, where `make zoo` and `make test` put it.
@@ -67,8 +68,13 @@ def _gru(keras: Any, x: Any) -> Any:
 
 
 def _dropout_lstm(keras: Any, x: Any) -> Any:
-    """Keras 3 exports the seed of this dropout as state, which each call assigns."""
-    return keras.layers.LSTM(10, dropout=0.2, recurrent_dropout=0.1)(_front(keras, x))
+    """Keras 3 exports the seed of this dropout as state, which each call assigns.
+
+    And the swish of Keras has a gradient of its own, which cannot be saved again.
+    """
+    layers = keras.layers
+    x = layers.Activation("swish")(_front(keras, x))
+    return layers.LSTM(10, dropout=0.2, recurrent_dropout=0.1)(x)
 
 
 def _bilstm(keras: Any, x: Any) -> Any:
@@ -131,11 +137,128 @@ ARCHITECTURES: dict[str, _Layer] = {
 }
 
 
+def _attention_over_lstm(keras: Any, x: Any) -> Any:
+    """Each step weighted by a score of its own (Zhou et al. 2016), then Keras's two attentions."""
+    layers = keras.layers
+    x = layers.Bidirectional(layers.LSTM(6, return_sequences=True))(_front(keras, x))
+    weights = layers.Softmax(axis=1)(layers.Dense(1, activation="tanh")(x))
+    pooled = layers.Dot(axes=1)([weights, x])
+    both = [layers.Attention(use_scale=True)([x, x]), layers.AdditiveAttention()([x, x])]
+    both = [layers.GlobalMaxPooling1D()(y) for y in both]
+    return layers.Concatenate()([layers.Flatten()(pooled), *both])
+
+
+def _convlstm(keras: Any, x: Any) -> Any:
+    layers = keras.layers
+    x = layers.Reshape((10, x.shape[1] // 10, 1))(x)
+    return layers.Flatten()(layers.ConvLSTM1D(4, 5, strides=4, padding="same")(x))
+
+
+def _masked_lstm(keras: Any, x: Any) -> Any:
+    layers = keras.layers
+    x = layers.Masking(0.0)(layers.AveragePooling1D(12)(x))
+    return layers.LSTM(8)(x)
+
+
+def _residual_bigru(keras: Any, x: Any) -> Any:
+    layers = keras.layers
+    x = _front(keras, x)
+    for _ in range(2):
+        y = layers.Bidirectional(layers.GRU(8, return_sequences=True))(x)
+        x = layers.LayerNormalization()(layers.Add()([x, y]))
+    return layers.GlobalAveragePooling1D()(x)
+
+
+def _cells(keras: Any, x: Any) -> Any:
+    """Recurrent cells stacked in one loop, the other way round, and one inside TimeDistributed."""
+    layers = keras.layers
+    x = layers.Reshape((10, x.shape[1] // 10, 1))(x)
+    x = layers.TimeDistributed(layers.Conv1D(8, 5, strides=4, activation="relu"))(x)
+    x = layers.TimeDistributed(layers.GlobalMaxPooling1D())(x)
+    x = layers.RNN([layers.GRUCell(6), layers.LSTMCell(5)], return_sequences=True)(x)
+    return layers.SimpleRNN(6, go_backwards=True)(x)
+
+
+def _resnet_se(keras: Any, x: Any) -> Any:
+    layers = keras.layers
+    x = layers.Conv1D(16, 15, strides=2, padding="same", use_bias=False)(x)
+    for filters, strides in ((16, 1), (32, 2), (32, 2)):
+        y = layers.Conv1D(filters, 7, strides=strides, padding="same", use_bias=False)(x)
+        y = layers.SpatialDropout1D(0.1)(layers.Activation("swish")(layers.BatchNormalization()(y)))
+        y = _squeezed(keras, layers.Conv1D(filters, 7, padding="same")(y))
+        x = layers.Add()([y, layers.Conv1D(filters, 1, strides=strides)(x)])
+    return layers.GlobalAveragePooling1D()(x)
+
+
+def _unet(keras: Any, x: Any) -> Any:
+    """A class map over time (Ronneberger et al. 2015), averaged to one row."""
+    layers = keras.layers
+    first = layers.Conv1D(8, 9, padding="same", activation="relu")(x)
+    second = layers.Conv1D(16, 9, padding="same", activation="relu")(layers.MaxPooling1D(2)(first))
+    y = layers.Conv1D(16, 9, padding="same", activation="relu")(layers.MaxPooling1D(2)(second))
+    y = layers.Concatenate()([layers.UpSampling1D(2)(y), second])
+    y = layers.Conv1DTranspose(8, 4, strides=2, padding="same")(y)
+    class_map = layers.Conv1D(8, 1, activation="softmax")(layers.Concatenate()([y, first]))
+    return layers.GlobalAveragePooling1D()(class_map)
+
+
+def _wavenet(keras: Any, x: Any) -> Any:
+    layers = keras.layers
+    x = layers.Conv1D(8, 1)(x)
+    for rate in (1, 2, 4, 8):
+        halves = [
+            layers.Conv1D(8, 2, dilation_rate=rate, padding="causal", activation=activation)(x)
+            for activation in ("tanh", "sigmoid")
+        ]
+        x = layers.Add()([x, layers.Conv1D(8, 1)(layers.Multiply()(halves))])
+    return layers.GlobalAveragePooling1D()(layers.GroupNormalization(4)(x))
+
+
+def _checked(keras: Any, x: Any) -> Any:
+    """tf.print and an assertion in the graph, which a window's scores do not depend on."""
+    import tensorflow as tf
+
+    def checked(x: Any) -> Any:
+        tf.debugging.assert_all_finite(x, "not finite")
+        tf.print("window", tf.shape(x), output_stream="file:///dev/null")
+        return x
+
+    return _gru(keras, keras.layers.Lambda(checked)(x))
+
+
+def _in(policy: str) -> _Layer:
+    """A GRU by one of Keras's policies; of mixed_float16 all but the weights is float16."""
+
+    def layer(keras: Any, x: Any) -> Any:
+        keras.config.set_dtype_policy(policy)
+        try:
+            return _gru(keras, x)
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    return layer
+
+
+FURTHER: dict[str, _Layer] = {
+    "attention_over_lstm": _attention_over_lstm,
+    "convlstm": _convlstm,
+    "masked_lstm": _masked_lstm,
+    "residual_bigru": _residual_bigru,
+    "cells": _cells,
+    "resnet_se": _resnet_se,
+    "unet": _unet,
+    "wavenet": _wavenet,
+    "checked": _checked,
+    "mixed": _in("mixed_float16"),
+    "double": _in("float64"),
+}
+
+
 def _model(keras: Any, architecture: str, windows: npt.NDArray[np.float32]) -> Any:
     """A model with random weights, whose scores differ from window to window."""
     keras.utils.set_random_seed(3)
     inputs = keras.layers.Input(windows.shape[1:], name="ecg")
-    features = ARCHITECTURES[architecture](keras, inputs)
+    features = {**ARCHITECTURES, **FURTHER}[architecture](keras, inputs)
     head = keras.layers.Dense(len(LABELS), activation="softmax", name="rhythm")
     model = keras.Model(inputs, head(features), name=architecture)
     rng = np.random.default_rng(5)
@@ -211,7 +334,8 @@ def pairs() -> list[tuple[str, str]]:
     """Each (architecture, way) that applies: no one else saves the seed of a Keras 3 dropout."""
     seeded = ("export", "keras", "keras2")
     every = [(architecture, way) for architecture in ARCHITECTURES for way in WAYS]
-    return [(a, way) for a, way in every if a != "dropout_lstm" or way in seeded]
+    kept = [(a, way) for a, way in every if a != "dropout_lstm" or way in seeded]
+    return kept + [(architecture, "export") for architecture in FURTHER]
 
 
 def path_of(directory: Path, architecture: str, way: str) -> Path:

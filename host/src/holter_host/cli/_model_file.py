@@ -129,7 +129,9 @@ def _proven_line(bundle: Bundle, report: Mapping[str, Any]) -> str:
         return "no: no light runtime runs it"
     if not report.get("proven") or not fidelity:
         return f"no: the scores of its {count} golden windows are its own"
-    return f"against the SavedModel on {count} golden windows: {_compared(fidelity)}"
+    computes_in = report["computes_in"]
+    other = f", which computes in {', '.join(computes_in)}," if computes_in else ""
+    return f"against the SavedModel{other} on {count} golden windows: {_compared(fidelity)}"
 
 
 def _evaluated(evaluation: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:

@@ -20,13 +20,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from holter_host.conversion.fidelity import Fidelity, difference_limit
+from holter_host.conversion.fidelity import Fidelity, Loss, difference_limit
 from holter_host.conversion.options import (
     DEFAULT_MAX_LABEL_FLIPS,
     DEFAULT_RATE_HZ,
     DEFAULT_UNIT,
     ConversionOptions,
-    Quantize,
 )
 from holter_host.conversion.resolve import InputPlan
 from holter_host.conversion.window_sets import Wanted, WindowSet, read_set, synthetic_set
@@ -35,13 +34,9 @@ from holter_host.errors import HolterError
 RECORDS_VARIABLE: Final = "HOLTER_MITDB"
 NAMED_COUNT: Final = 1000
 FOUND_COUNT: Final = 200
-# A float model is held to 1e-4, which a few windows show; of labels 1 % is to be seen.
-SYNTHETIC_COUNT: Final[dict[Quantize, int]] = {
-    "none": 32,
-    "float16": 200,
-    "dynamic": 200,
-    "int8": 200,
-}
+# Held to 1e-4 a few windows show it; of labels 1 % is to be seen.
+EXACT_COUNT: Final = 32
+LOSSY_COUNT: Final = 200
 REPRESENTATIVE_COUNT: Final = 200
 _EVALUATION_SEED: Final = 20240301
 _REPRESENTATIVE_SEED: Final = 20240302
@@ -68,25 +63,26 @@ class JudgedSet:
     windows: WindowSet
     expected: Array
 
-    def judge(self, scores: Scores, options: ConversionOptions, tell: Tell) -> dict[str, Any]:
+    def judge(
+        self, scores: Scores, loss: Loss, allowed: float | None, tell: Tell
+    ) -> dict[str, Any]:
         """Hold a .tflite against the SavedModel; the facts for the report.
 
         Args:
             scores: of the .tflite, for windows.
-            options: quantize and max_label_flips are used.
+            loss: why they may differ.
+            allowed: greatest share of the labels that may change; None for the default.
             tell: is given a sentence now and then.
 
         Raises:
             ConversionError: more labels change than may, or a float model's scores differ.
         """
-        kind = options.quantize or "none"
-        allowed = options.max_label_flips
         allowed = DEFAULT_MAX_LABEL_FLIPS if allowed is None else allowed
         actual = _in_chunks(scores, self.windows.windows, f"Comparing with {self.over}", tell)
         fidelity = Fidelity.measure(self.expected, actual)
-        if kind == "none":
-            fidelity.check_difference(difference_limit(kind, self.expected, 0), kind)
-        fidelity.check_labels(allowed, kind, self.over)
+        if loss == "none":
+            fidelity.check_difference(difference_limit(loss, self.expected, 0), loss)
+        fidelity.check_labels(allowed, loss, self.over)
         return {
             "windows": self.windows.facts(),
             **fidelity.facts(),
@@ -95,13 +91,14 @@ class JudgedSet:
 
 
 def judged_sets(
-    options: ConversionOptions, plan: InputPlan, scores: Scores, tell: Tell
+    options: ConversionOptions, plan: InputPlan, loss: Loss, scores: Scores, tell: Tell
 ) -> list[JudgedSet]:
     """The sets that a conversion is judged on, the stored one first.
 
     Args:
         options: what the user said.
         plan: how a window goes in.
+        loss: why a conversion may differ.
         scores: of the SavedModel, for windows.
         tell: is given a sentence now and then.
 
@@ -113,7 +110,7 @@ def judged_sets(
     if named:
         windows = read_set(named, _wanted(options, plan, NAMED_COUNT), tell)
         return [_scored("the evaluation set", True, windows, scores, tell)]
-    count = SYNTHETIC_COUNT[options.quantize or "none"]
+    count = EXACT_COUNT if loss == "none" else LOSSY_COUNT
     synthetic = synthetic_set(_wanted(options, plan, count), _EVALUATION_SEED)
     sets = [_scored("synthetic ECG", True, synthetic, scores, tell)]
     found = os.environ.get(RECORDS_VARIABLE, "")

@@ -45,6 +45,14 @@ _OP_ERROR: Final = re.compile(r"'tf\.(\w+)' op ([^\n]+)")
 _NODE: Final = re.compile(r"\{\{.*?\}\}\s*")
 
 
+class StateError(ConversionError):
+    """Error raised when a window's scores depend on the windows before: no route mends that."""
+
+
+class FreezeError(ConversionError):
+    """Error raised when TensorFlow cannot freeze a model: other routes, and their words, count."""
+
+
 def loading_failure(error: Exception, path: Path) -> HolterError:
     """The error for a SavedModel at `path` that TensorFlow could not load."""
     text = str(error)
@@ -84,6 +92,11 @@ def conversion_failure(error: Exception, path: Path) -> HolterError:
             "model without."
         )
     return ConversionError(f"TensorFlow cannot convert {path}: {_first_line(error)}")
+
+
+def freeze_failure(error: Exception, path: Path) -> FreezeError:
+    """The error for a SavedModel at `path` whose variables could not be made constants."""
+    return FreezeError(f"TensorFlow cannot freeze {path}: {_first_line(error)}")
 
 
 def runtime_failure(error: Exception, what: str) -> HolterError:

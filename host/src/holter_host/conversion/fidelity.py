@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Final
+from collections.abc import Collection
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,10 @@ QUANTIZED_TOLERANCE: Final = 0.05
 MARGIN: Final = 0.8
 
 Array = npt.NDArray[np.float32]
+# Why scores may differ: as the model is quantised; "half" where it is not, but the SavedModel
+# itself computes in float16 or bfloat16 and the .tflite in float32.
+Loss = Quantize | Literal["half"]
+_HALVES: Final = frozenset({"float16", "bfloat16"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Fidelity:
         share = round(self.label_flips / self.window_count, 6)
         return {**dataclasses.asdict(self), "label_flip_share": share}
 
-    def check_difference(self, limit: float, kind: Quantize) -> None:
+    def check_difference(self, limit: float, loss: Loss) -> None:
         """Refuse a model that is not faithful.
 
         Raises:
@@ -77,19 +82,19 @@ class Fidelity:
             f"scores differ by up to {self.max_abs_difference:.2g} (allowed {limit:.2g}) over "
             f"{self.window_count} windows, {self.label_flips} labels change"
         )
-        if kind == "none":
+        if loss == "none":
             raise ConversionError(f"The converted model disagrees with the SavedModel: {said}.")
         raise ConversionError(
-            f"Quantised ({kind}), the model disagrees with the SavedModel: {said}; "
-            f"{_REMEDIES[kind]}, or allow more with --tolerance."
+            f"{_how(loss)}, the model disagrees with the SavedModel: {said}; "
+            f"{_REMEDIES[loss]}, or allow more with --tolerance."
         )
 
-    def check_labels(self, allowed: float, kind: Quantize, over: str) -> None:
+    def check_labels(self, allowed: float, loss: Loss, over: str) -> None:
         """Refuse a quantisation that changes too many labels.
 
         Args:
             allowed: greatest share of the windows.
-            kind: how it was quantised.
+            loss: why they may change.
             over: what the windows are, as the error names them.
 
         Raises:
@@ -97,38 +102,54 @@ class Fidelity:
         """
         if self.label_flips <= allowed * self.window_count:
             return
-        how = "Converted" if kind == "none" else f"Quantised ({kind})"
         share = 100 * self.label_flips / self.window_count
         raise ConversionError(
-            f"{how}, the model changes the label of {self.label_flips} of {self.window_count} "
+            f"{_how(loss)}, the model changes the label of "
+            f"{self.label_flips} of {self.window_count} "
             f"windows of {over}, {share:.2g} % (allowed {100 * allowed:g} %); "
-            f"{_REMEDIES[kind]}, or allow more with --max-label-flips."
+            f"{_REMEDIES[loss]}, or allow more with --max-label-flips."
         )
 
 
-_REMEDIES: Final[dict[Quantize, str]] = {
+_REMEDIES: Final[dict[Loss, str]] = {
     "none": "export the model again",
+    "half": "build it with the dtype policy float32, load its weights and export that",
     "float16": "convert it without --quantize",
     "dynamic": "use --quantize float16",
     "int8": "calibrate it on more recordings with --representative, use --quantize dynamic",
 }
 
 
-def default_tolerance(kind: Quantize, expected: Array) -> float:
+def _how(loss: Loss) -> str:
+    named = {"none": "Converted", "half": "In float32 instead of half precision"}
+    return named.get(loss, f"Quantised ({loss})")
+
+
+def loss_of(kind: Quantize, computes_in: Collection[str]) -> Loss:
+    """Why the scores of a conversion may differ.
+
+    Args:
+        kind: how it is quantised.
+        computes_in: the types besides float32 that the SavedModel computes in.
+    """
+    return "half" if kind == "none" and not _HALVES.isdisjoint(computes_in) else kind
+
+
+def default_tolerance(loss: Loss, expected: Array) -> float:
     """What a device may differ by from golden scores where the user did not say."""
-    return FLOAT_TOLERANCE if kind == "none" else QUANTIZED_TOLERANCE * _scale(expected)
+    return FLOAT_TOLERANCE if loss == "none" else QUANTIZED_TOLERANCE * _scale(expected)
 
 
-def difference_limit(kind: Quantize, expected: Array, tolerance: float) -> float:
+def difference_limit(loss: Loss, expected: Array, tolerance: float) -> float:
     """The greatest difference from the SavedModel's scores that is allowed here.
 
     Args:
-        kind: how the model is quantised.
+        loss: why they may differ.
         expected: the SavedModel's scores.
-        tolerance: what a device may differ by from them; a quantised model stays below it here,
-            for the same ops round in other ways in another runtime.
+        tolerance: what a device may differ by from them; where something is lost, a model stays
+            below it here, for the same ops round in other ways in another runtime.
     """
-    if kind == "none":
+    if loss == "none":
         return MAX_ABS_DIFFERENCE * _scale(expected)
     return MARGIN * tolerance
 

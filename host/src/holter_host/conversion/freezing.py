@@ -11,7 +11,8 @@ from typing import Any, Final
 import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
-from holter_host.errors import ConversionError
+from holter_host.conversion.failures import StateError
+from holter_host.conversion.precision import make_single, other_precisions
 
 # Which input of each op is the shape of a list's elements.
 _ELEMENT_SHAPE: Final = {
@@ -36,28 +37,24 @@ class Frozen:
     input: str
     output: str
 
-    def function(self) -> Any:
-        """A function of the input, pruned to what the output needs."""
-        return imported(self.graph, self.input, self.output)
-
 
 def frozen(traced: Any) -> Frozen:
     """Freeze a concrete function of one input and one output, batch 1.
 
     Raises:
-        ConversionError: it keeps state from call to call.
+        StateError: its scores depend on what it keeps from call to call.
         Exception: TensorFlow's own, where something in it cannot be frozen.
     """
-    if _assigns(traced.graph.as_graph_def()):
-        traced = _without_assignments(traced)
     # The control flow is kept, for TensorFlow Lite has WHILE and not Enter, Merge and Exit. All
     # calls are inlined: the signature of a TensorFlow 1 SavedModel else stays a function, in which
     # the list shapes could not be set.
     constant = convert_to_constants.convert_variables_to_constants_v2(
-        traced, lower_control_flow=False, aggressive_inlining=True
+        _pruned(traced), lower_control_flow=False, aggressive_inlining=True
     )
     graph = constant.graph.as_graph_def()
     _set_list_shapes(graph)
+    if other_precisions(graph):
+        make_single(graph)
     return Frozen(graph, constant.inputs[0].name, constant.outputs[0].name)
 
 
@@ -79,44 +76,43 @@ def _imported(graph: Any, input_name: str, output_name: str, variables: Any, cap
     return wrapped.prune(tensor(input_name), tensor(output_name))
 
 
-def _assigns(graph: Any) -> bool:
-    nodes = [*graph.node, *(node for call in graph.library.function for node in call.node_def)]
-    return any(_is_assignment(node) for node in nodes)
+def _pruned(traced: Any) -> Any:
+    """The same function of what its output's value needs alone.
 
-
-def _is_assignment(node: Any) -> bool:
-    return bool(node.op.startswith("Assign"))
-
-
-def _without_assignments(traced: Any) -> Any:
-    """The same function without what it assigns: Keras 3 counts the seed of a layer's dropout.
+    What goes is bound to the output by its order at most: assignments (Keras 3 counts the seed of a
+    layer's dropout), tf.print, assertions, a lookup table of another output.
 
     Raises:
-        ConversionError: the scores depend on what is assigned.
+        StateError: the output depends on what is assigned.
     """
     graph = convert_to_constants._run_inline_graph_optimization(traced, False, True)
     nodes = {node.name: node for node in graph.node}
     assigned = {_variable(nodes, node.input[0]) for node in nodes.values() if _is_assignment(node)}
-    needed = _needed(nodes, traced.outputs[0].name)
+    needed = _needed(nodes, traced.inputs[0].name, traced.outputs[0].name)
     if any(_variable(nodes, n.input[0]) in assigned for n in needed if n.op == "ReadVariableOp"):
-        raise ConversionError(
-            "The model keeps state from window to window, and a device gives each window a fresh "
-            "start; export it without."
+        raise StateError(
+            "The model keeps state from window to window (a stateful layer, or the seed of a "
+            "dropout that stays on), and a device gives each window a fresh start; export it "
+            "without."
         )
     del graph.node[:]
-    for node in nodes.values():
-        if not _is_assignment(node):
-            graph.node.add().CopyFrom(node)
-            data = [name for name in node.input if not name.startswith("^")]
-            del graph.node[-1].input[:]
-            graph.node[-1].input.extend(data)
+    for node in needed:
+        kept = graph.node.add()
+        kept.CopyFrom(node)
+        kept.input[:] = [name for name in node.input if not name.startswith("^")]
+        kept.attr.pop("_class", None)  # it may name a node that is gone
+    names = {node.name for node in needed}
     return _imported(
         graph,
         traced.inputs[0].name,
         traced.outputs[0].name,
         variables=traced.graph.variables,
-        captures=traced.graph.captures,
+        captures=[pair for pair in traced.graph.captures if pair[1].op.name in names],
     )
+
+
+def _is_assignment(node: Any) -> bool:
+    return bool(node.op.startswith("Assign"))
 
 
 def _variable(nodes: dict[str, Any], name: str) -> str:
@@ -125,9 +121,9 @@ def _variable(nodes: dict[str, Any], name: str) -> str:
     return _variable(nodes, node.input[0]) if node.op == "Identity" else str(node.name)
 
 
-def _needed(nodes: dict[str, Any], output_name: str) -> list[Any]:
-    """The nodes that a tensor's value depends on, by data alone."""
-    waiting, found = [output_name.split(":")[0]], dict[str, Any]()
+def _needed(nodes: dict[str, Any], *tensors: str) -> list[Any]:
+    """The nodes that the values of tensors depend on, by data alone."""
+    waiting, found = [name.split(":")[0] for name in tensors], dict[str, Any]()
     while waiting:
         name = waiting.pop()
         if name not in found:

@@ -19,7 +19,13 @@ from holter_host.conversion.evaluation import (
     representative_set,
     window_milliseconds,
 )
-from holter_host.conversion.fidelity import Fidelity, default_tolerance, difference_limit
+from holter_host.conversion.fidelity import (
+    Fidelity,
+    Loss,
+    default_tolerance,
+    difference_limit,
+    loss_of,
+)
 from holter_host.conversion.golden import golden_windows
 from holter_host.conversion.options import (
     DEFAULT_RATE_HZ,
@@ -103,8 +109,7 @@ def convert(job: Job) -> None:
     if job.kind == "int8":
         representative = representative_set(job.options, plan, job.tell)
     facts = {**source.facts(), "quantization": _quantization(job.kind, representative)}
-    refused: HolterError | None = None
-    failed: HolterError | None = None
+    found: list[HolterError] = []
     for route, lower in _routes(job, source, plan, representative):
         try:
             job.tell("Converting")
@@ -114,15 +119,17 @@ def convert(job: Job) -> None:
                 _save_unproven(job, tflite, source, plan, reference.golden, made)
             else:
                 _prove(job, tflite, source, plan, reference, made)
+        except failures.StateError:
+            raise
         except HolterError as error:
             traceback.print_exc()
-            refused = refused or error
+            found.append(error)
         except Exception as error:
             traceback.print_exc()
-            failed = failed or failures.conversion_failure(error, job.model)
+            found.append(failures.conversion_failure(error, job.model))
         else:
             return
-    raise refused or failed or ConversionError(f"No route converts {job.model}.")
+    raise next((e for e in found if not isinstance(e, failures.FreezeError)), found[0])
 
 
 def bundle(job: Job) -> None:
@@ -156,10 +163,11 @@ def bundle(job: Job) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class _Reference:
-    """What the SavedModel itself gives."""
+    """What the SavedModel itself gives, and why a conversion may give something else."""
 
     golden: Golden
     sets: list[JudgedSet]
+    loss: Loss
 
     @classmethod
     def of(cls, job: Job, source: Source, plan: InputPlan) -> _Reference:
@@ -170,16 +178,17 @@ class _Reference:
             return source.scores(windows, plan, normalize)
 
         windows = job.windows(plan)
+        loss = loss_of(job.kind, source.computes_in)
         try:
             golden = scores(windows)
             resolve_spec(job.options, plan, source.ends, golden, job.default_name)
             golden = _finite(golden, "The SavedModel")
-            sets = judged_sets(job.options, plan, scores, job.tell)
+            sets = judged_sets(job.options, plan, loss, scores, job.tell)
         except HolterError:
             raise
         except Exception as error:
             raise failures.running_failure(error, job.model, plan.shape) from error
-        return cls(Golden(windows, golden), sets)
+        return cls(Golden(windows, golden), sets, loss)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -248,7 +257,7 @@ def _prove(
     """Hold a .tflite against the SavedModel, and save it."""
     from holter_host.conversion.runtime import runtime_version
 
-    golden = reference.golden
+    golden, loss = reference.golden, reference.loss
     job.tell(f"Comparing {len(golden.windows)} golden windows with the SavedModel")
     names = ConversionOptions(output=source.ends.output)
     checked = _Checked.load(tflite, "The converted model", names)
@@ -256,13 +265,13 @@ def _prove(
     def scores(windows: Array) -> Array:
         return checked.model.scores(windows, plan)
 
-    tolerance = job.options.tolerance or default_tolerance(job.kind, golden.scores)
+    tolerance = job.options.tolerance or default_tolerance(loss, golden.scores)
     fidelity = Fidelity.measure(golden.scores, scores(golden.windows))
-    limit = difference_limit(job.kind, golden.scores, tolerance)
-    fidelity.check_difference(limit, job.kind)
+    limit = difference_limit(loss, golden.scores, tolerance)
+    fidelity.check_difference(limit, loss)
     facts["fidelity"] = {**fidelity.facts(), "limit": limit}
     for judged in reference.sets:
-        found = judged.judge(scores, job.options, job.tell)
+        found = judged.judge(scores, loss, job.options.max_label_flips, job.tell)
         if judged.is_stored:
             facts["evaluation"] = found
         else:

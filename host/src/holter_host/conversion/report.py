@@ -7,6 +7,8 @@ report.json, version 2:
     route                 "frozen", "from_saved_model", "select_tf_ops", or "bundle" for a .tflite
     normalize             what the graph does with a window first
     saved_model, softmax  signature, input, output, TensorFlow that wrote it (not for "bundle")
+    computes_in           the types besides float32 that the SavedModel computes in, "float16" or
+                          others; the .tflite computes in float32 (not for "bundle")
     quantization          kind, and for int8 what it was calibrated on (`representative`); null for
                           "bundle"
     versions              of what took part in the conversion, by distribution
@@ -24,6 +26,7 @@ what recordings happen to be there: the same SavedModel and the same words give 
 so the same name. What is measured on top of that is shown and not stored.
 
 Version 1 had no quantization, evaluation, softmax and source_bytes; in it `fidelity` is the same.
+`computes_in` came later than version 2.
 """
 
 from __future__ import annotations
@@ -55,4 +58,5 @@ def installed_versions() -> dict[str, str]:
 
 def current(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report of any version with the keys of this one; None for what an old one does not say."""
-    return {**dict.fromkeys(("quantization", "evaluation", "softmax", "source_bytes")), **report}
+    added = ("quantization", "evaluation", "softmax", "source_bytes", "computes_in")
+    return {**dict.fromkeys(added), **report}

@@ -166,8 +166,9 @@ def one_input(names: Collection[str]) -> None:
     """
     if len(names) > 1:
         raise BadInputError(
-            f"The model takes {len(names)} inputs ({', '.join(sorted(names))}), but Holter feeds "
-            "one window; export it with one input."
+            f"The model takes {len(names)} inputs ({', '.join(sorted(names))}), but a device has "
+            "one window to feed it; export a function of the window alone, the others constants in "
+            "it."
         )
 
 

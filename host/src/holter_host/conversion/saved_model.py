@@ -23,6 +23,7 @@ from holter_host.conversion.options import (
     Normalize,
     affine_factors,
 )
+from holter_host.conversion.precision import other_precisions
 from holter_host.conversion.resolve import Ends, InputPlan, Shape, choose, one_input
 from holter_host.conversion.values import (
     as_probabilities,
@@ -51,6 +52,7 @@ class Source:
         function: the signature, to be called with the input by name.
         owner: what keeps the signature's variables, and a temporary directory, alive.
         written_by: version of the TensorFlow that wrote it, "" where it does not say.
+        computes_in: the types besides float32 that it computes in.
     """
 
     path: Path
@@ -62,12 +64,14 @@ class Source:
     function: Any
     owner: Any
     written_by: str
+    computes_in: frozenset[str]
 
     def facts(self) -> dict[str, Any]:
         """What report.json says of the SavedModel."""
         names = dataclasses.asdict(self.ends)
         return {
             "saved_model": {**names, "tensorflow_version": self.written_by},
+            "computes_in": sorted(self.computes_in),
             "softmax": self.softmax,
         }
 
@@ -192,6 +196,7 @@ def load(path: Path, options: ConversionOptions) -> Source:
         function=function,
         owner=(loaded, exported),
         written_by=str(getattr(loaded, "tensorflow_version", "") or ""),
+        computes_in=other_precisions(function.graph.as_graph_def()),
     )
 
 

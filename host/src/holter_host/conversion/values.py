@@ -75,13 +75,15 @@ def as_scores(output: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         BadInputError: the output is not one row of numbers.
     """
     if output.dtype.kind != "f":
+        kind = str(output.dtype) if output.dtype.kind in "biuc" else "text"
         raise BadInputError(
-            f"The model's output is {output.dtype}, not floating-point scores; choose an output "
-            "of scores with --output."
+            f"The model's output is {kind}, not floating-point scores; choose an output of scores "
+            "with --output, or export the model with the scores that the label is made of."
         )
     if output.ndim == 0 or output.size != output.shape[-1] or not output.size:
         raise BadInputError(
             f"The model's output has shape {list(output.shape)}, not one score for each label; "
-            "choose another with --output or export the model with one row of scores."
+            "choose another with --output, or export the model with one row of scores (a map over "
+            "time averaged or counted in its graph)."
         )
     return output.astype(np.float32).reshape(-1)
