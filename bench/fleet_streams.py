@@ -20,7 +20,6 @@ import asyncio
 import contextlib
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import grpc.aio

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from holter_host import cli
 from holter_host.bundle import Bundle
 from holter_host.conversion import ConversionOptions, Converter, convert
 from holter_host.errors import HolterError
+from support.command import Done, Holter
 from support.models import saved_models
 
 # With the three that tests of the command make by themselves, 16 in the whole of `make test`.
@@ -62,3 +64,14 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversions]
         conversions = Conversions(converter, folder)
         yield conversions
     assert conversions.count <= MAX_CONVERSIONS
+
+
+@pytest.fixture
+def holter(capsys: pytest.CaptureFixture[str]) -> Holter:
+    """Run the command in this process."""
+
+    def run(*arguments: object) -> Done:
+        code = cli.run([str(argument) for argument in arguments])
+        return Done(code, *capsys.readouterr())
+
+    return run

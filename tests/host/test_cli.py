@@ -10,9 +10,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -25,35 +24,8 @@ from holter_host import LeadOffReason, LeadOffRun, _convert, cli
 from holter_host.cli._capture import _judge
 from holter_host.cli._output import event_line, plain
 from holter_host.testing import Failure, FakeDevice, Hole, fake_counts
+from support.command import HOLTER, Holter
 from support.model_files import FLATBUFFER, make_model
-
-HOLTER = [sys.executable, "-c", "from holter_host.cli import main; main()"]
-
-
-class Done(NamedTuple):
-    """What a command left: exit code, stdout, stderr."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """The one object on stdout."""
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[Any]:
-        """The objects on stdout, one a line."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def error(self) -> Any:
-        """The one object on stderr."""
-        return json.loads(self.err)["error"]
-
-
-Holter = Callable[..., Done]
 
 
 @pytest.fixture
@@ -63,17 +35,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDevice]:
     with FakeDevice([500, 1000], holes=holes) as device:
         monkeypatch.setenv("HOLTER_DEVICE", device.address)
         yield device
-
-
-@pytest.fixture
-def holter(capsys: pytest.CaptureFixture[str]) -> Holter:
-    """Run the command in this process."""
-
-    def run(*arguments: object) -> Done:
-        code = cli.run([str(argument) for argument in arguments])
-        return Done(code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture
@@ -98,7 +59,7 @@ class TestGroup:
         assert done.code == 0
         assert f"Example:\n    holter {verb}" in done.out
         assert "--json" in done.out
-        if cli.VERBS[verb][0] != "_convert":
+        if cli.VERBS[verb][0] not in ("_convert", "fleet"):
             assert "127.0.0.1:50051" in done.out
 
     def test_version(self, holter: Holter) -> None:

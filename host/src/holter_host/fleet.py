@@ -42,6 +42,12 @@ class OutcomeState(enum.StrEnum):
     FAILED = "FAILED"  # it answered, and refused or failed
     OFFLINE = "OFFLINE"  # it did not answer, or not in time
 
+    @classmethod
+    def of(cls, error: HolterError) -> OutcomeState:
+        """How it went where this was raised."""
+        offline = isinstance(error, DeviceUnreachableError | DeadlineError)
+        return cls.OFFLINE if offline else cls.FAILED
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
@@ -242,10 +248,8 @@ class Fleet:
                 self._connect(device) as connection,
             ):
                 return ended(OutcomeState.OK, await work(connection), None)
-        except (DeviceUnreachableError, DeadlineError) as error:
-            return ended(OutcomeState.OFFLINE, None, error)
         except HolterError as error:
-            return ended(OutcomeState.FAILED, None, error)
+            return ended(OutcomeState.of(error), None, error)
 
 
 async def _status(connection: Device) -> DeviceStatus:

@@ -1,6 +1,7 @@
 """The command `holter`: its verbs, and how it starts.
 
-Exit codes: 0 done, 1 refused or failed, 2 bad usage or input, 5 nothing found, 130 interrupted.
+Exit codes: 0 done, 1 refused or failed, 2 bad usage or input, 3 done on a part of a fleet only, 5
+nothing found, 130 interrupted.
 Results go to stdout, everything else to stderr. What is slow to load is loaded when it is needed:
 `holter --help` and `holter watch` load nothing of TensorFlow.
 """
@@ -26,6 +27,7 @@ VERBS: Final = {
     "watch": ("_watch", "Print samples and classifications as they come."),
     "capture": ("_capture", "Record some seconds into a .npz file."),
     "classify": ("_capture", "Ask the active model for the windows of a capture."),
+    "fleet": ("fleet", "Do it on every device of a fleet."),
 }
 
 

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
 import click
@@ -51,6 +51,16 @@ def json_option(text: str) -> Callable[[F], F]:
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a verb's coroutine to its end."""
     return asyncio.run(work)
+
+
+async def within(seconds: float | None, work: Callable[[], Awaitable[object]]) -> None:
+    """Do the work for at most so many seconds of this computer's clock."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            await work()
+    except TimeoutError:  # a device's DeadlineError is one too
+        if not limit.expired():
+            raise
 
 
 def emit(line: str) -> None:

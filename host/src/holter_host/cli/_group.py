@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import signal
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -15,31 +13,17 @@ import click
 import holter_host
 from holter_host.cli import VERBS
 from holter_host.cli._common import StdoutClosedError
+from holter_host.cli._verbs import Verbs
 
 INTERRUPTED: Final = 130
 
 
-class _Verbs(click.Group):
-    """A group that loads the module of a verb when the verb is called, not before."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        module = importlib.import_module(f"{__package__}.{VERBS[cmd_name][0]}")
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # `main` has set it
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        command: click.Command = getattr(module, cmd_name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
-
-
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Verbs,
+    package="holter_host.cli",
+    verbs=VERBS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(holter_host.__version__, prog_name="holter")
 @click.option("--debug", is_flag=True, help="Print the whole story of an error.")
 def holter(debug: bool) -> None:

@@ -88,7 +88,7 @@ def event_line(event: Event, session: Session | None) -> str:
         case SampleBlock():
             return (
                 f"{clock(event.session, event.first_sequence)}  {_frames(event)}  "
-                f"{_levels(event)}{_electrodes(event)}"
+                f"{_levels(event)}{electrodes(event)}"
             )
         case Gap():
             when = clock(session, event.first_sequence)
@@ -204,7 +204,7 @@ def _frames(event: SampleBlock | Gap) -> str:
     return f"frames {event.first_sequence}–{event.next_sequence - 1}"
 
 
-def _electrodes(block: SampleBlock) -> str:
+def electrodes(block: SampleBlock) -> str:
     """Which channels' electrodes were off during the block, and why."""
     reasons: dict[str, set[str]] = {}
     for run in block.lead_off_runs:

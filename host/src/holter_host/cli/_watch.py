@@ -26,6 +26,7 @@ from holter_host.cli._common import (
     note,
     note_json,
     run_async,
+    within,
 )
 from holter_host.cli._output import Event, event_json, event_line
 from holter_host.cli._streaming import ConnectionNotes, no_reconnect_option, start_option
@@ -97,7 +98,7 @@ def watch(
             finally:
                 alarms.cancel()
 
-    run_async(_within(seconds, work))
+    run_async(within(seconds, work))
     return 0 if show.shown else NOTHING
 
 
@@ -185,13 +186,3 @@ async def _merged(streams: list[AsyncIterator[Event]]) -> AsyncGenerator[Event, 
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-
-
-async def _within(seconds: float | None, work: Callable[[], Any]) -> None:
-    """Do the work for at most so many seconds of this computer's clock."""
-    try:
-        async with asyncio.timeout(seconds) as limit:
-            await work()
-    except TimeoutError:  # a device's DeadlineError is one too
-        if not limit.expired():
-            raise
