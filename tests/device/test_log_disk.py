@@ -203,7 +203,7 @@ async def test_an_outage_costs_memory_for_what_is_kept_only(tmp_path: Path) -> N
     take what their counts take."""
     async with opened(tmp_path, tail_seconds=1.0, max_uncommitted=MIB) as log:
         session = await begin(log)
-        log._writer._connection.execute("PRAGMA query_only=1")
+        log._storage._writer._connection.execute("PRAGMA query_only=1")
         for first in range(0, 2_000_000, 10_000):
             log.append([Block(1, at, 100, bytes(100)) for at in range(first, first + 10_000, 100)])
             await log.commit()
@@ -217,7 +217,7 @@ async def test_an_outage_costs_memory_for_what_is_kept_only(tmp_path: Path) -> N
         lost = log.recording.lost_frame_count
         assert frames[0] == gap(session, 0, lost, GapCause.RETENTION)
         assert frames[1].next_sequence == 2_000_000
-        log._writer._connection.execute("PRAGMA query_only=0")
+        log._storage._writer._connection.execute("PRAGMA query_only=0")
 
 
 async def test_size_is_kept_within_its_limit(tmp_path: Path) -> None:

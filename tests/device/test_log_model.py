@@ -239,13 +239,13 @@ class World:
     def refuse(self, refused: bool) -> None:
         """Let SQLite refuse all writing, or allow it."""
         self.refusing = refused
-        self.log._writer._connection.execute(f"PRAGMA query_only={refused:d}")
+        self.log._storage._writer._connection.execute(f"PRAGMA query_only={refused:d}")
         if not refused:
             self.fill(1 << 30)
 
     def fill(self, pages: int) -> None:
         """Let the file grow by so many pages only: of a long commit the disk takes a part."""
-        connection = self.log._writer._connection
+        connection = self.log._storage._writer._connection
         (count,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count={min(count + pages, 1 << 30)}")
         self.filling = pages < 1 << 30

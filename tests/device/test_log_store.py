@@ -155,7 +155,7 @@ class TestFile:
     async def test_a_power_cut_takes_no_commit(self, tmp_path: Path) -> None:
         """The file is in WAL mode with synchronous=FULL, and has no index but its keys."""
         async with opened(tmp_path) as log:
-            connection = log._writer._connection
+            connection = log._storage._writer._connection
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
             assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
             assert rows(tmp_path, "SELECT * FROM sqlite_master WHERE type = 'index'") == []
@@ -357,7 +357,7 @@ class TestRefusal:
         async with opened(tmp_path, tail_seconds=TINY_TAIL) as log:
             session = await begin(log)
             cursor = await log.samples(StartLive(), max_latency=0)
-            connection = log._writer._connection
+            connection = log._storage._writer._connection
             (pages,) = connection.execute("PRAGMA page_count").fetchone()
             connection.execute(f"PRAGMA max_page_count={pages}")
             for first in range(0, 100_000, 1000):
@@ -378,7 +378,7 @@ class TestRefusal:
         limit = 1 << 20
         async with opened(tmp_path, tail_seconds=TINY_TAIL, max_uncommitted=limit) as log:
             session = await begin(log)
-            log._writer._connection.execute("PRAGMA query_only=1")
+            log._storage._writer._connection.execute("PRAGMA query_only=1")
             for first in range(0, 2_000_000, 1000):
                 log.append([Block(1, first, 1000, bytes(1000))])
                 if first % 50_000 == 0:
@@ -388,7 +388,7 @@ class TestRefusal:
             assert log._uncommitted <= limit
             assert log._feed.tail is not None
             assert log._feed.tail.next_sequence == 2_000_000
-            log._writer._connection.execute("PRAGMA query_only=0")
+            log._storage._writer._connection.execute("PRAGMA query_only=0")
             before = await there(await log.samples(StartPosition(1, 0), max_latency=0))
             await log.commit()
             after = await there(await log.samples(StartPosition(1, 0), max_latency=0))

@@ -11,6 +11,7 @@ from typing import Any
 
 from .config import Config
 from .core import Core
+from .parts import DeviceParts
 from .rpc.server import Server
 
 GRACE_SECONDS = 3.0
@@ -30,7 +31,7 @@ async def serve(config: Config, data_dir: Path, ready: Callable[[list[str]], Non
         DeviceError: the address, the data directory or the source cannot be used.
     """
     server = Server(config)
-    core = Core(config, data_dir)
+    core = Core(config, DeviceParts(data_dir))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

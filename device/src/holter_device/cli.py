@@ -46,13 +46,13 @@ def run(arguments: list[str]) -> int:
         if command == "probe":
             return _probe(config)
         if command == "config":
-            _say(example())
+            say(example())
             return EXIT_OK
         return _serve(config)
     except ConfigError as error:
-        return _fail(error, EXIT_USAGE)
+        return fail("holterd", error, EXIT_USAGE)
     except DeviceError as error:
-        return _fail(error, EXIT_FAILED)
+        return fail("holterd", error, EXIT_FAILED)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -60,22 +60,23 @@ def run(arguments: list[str]) -> int:
         return EXIT_OK
     except _OutputError as error:
         _forget_stdout()
-        return _fail(error, EXIT_FAILED)
+        return fail("holterd", error, EXIT_FAILED)
 
 
 class _OutputError(DeviceError):
     """Error raised when stdout cannot be written, as on a full disk."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence, not the list of every flag."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"holterd: {message}; see: holterd --help\n")
+        """Exit with the sentence."""
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}; see: {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="holterd",
         usage="holterd [serve | probe | config] [options]",
         description="Sample an ECG front end, classify it, and serve both over gRPC.",
@@ -98,17 +99,26 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, default=None, metavar="FILE", help="TOML file; each key is a flag"
     )
     for field in dataclasses.fields(Config):
-        _add_flag(parser, field)
+        add_flag(parser, field)
     return parser
 
 
-def _add_flag(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -> None:
+def add_flag(
+    parser: argparse.ArgumentParser, field: dataclasses.Field[Any], default: Any = None
+) -> None:
+    """Add the flag of a setting to a parser that leaves out what is not given.
+
+    Args:
+        parser: it.
+        field: the setting.
+        default: what its help says where it is not the setting's own.
+    """
     flag = f"--{field.name.replace('_', '-')}"
     text = field.metadata["help"].replace("%", "%%")
     if isinstance(field.default, bool):
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         return
-    shown = field.default
+    shown = field.default if default is None else default
     if field.name == "address":
         shown = f"{field.default:#x}"
     elif isinstance(shown, tuple):
@@ -132,11 +142,12 @@ def _serve(config: Config) -> int:
 def _probe(config: Config) -> int:
     from .probe import probe
 
-    _say(f"{probe(config)}\n")
+    say(f"{probe(config)}\n")
     return EXIT_OK
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print, or raise what becomes a sentence."""
     try:
         print(text, end="", flush=True)
     except BrokenPipeError:
@@ -176,8 +187,9 @@ def _start_logging(level: str) -> None:
     )
 
 
-def _fail(error: DeviceError, status: int) -> int:
-    print(f"holterd: {error}", file=sys.stderr)
+def fail(command: str, error: DeviceError, status: int) -> int:
+    """Say why a command fails. Returns the exit status."""
+    print(f"{command}: {error}", file=sys.stderr)
     return status
 
 

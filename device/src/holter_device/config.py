@@ -33,6 +33,7 @@ MAX_OVERSAMPLING = 16
 MAX_RETRIES = 5
 RUNTIMES = ("auto", "litert", "tflite")
 SPEED_MAX = 0.0
+MIB = 2**20
 MAX_RATE_HZ = 4000.0
 # Texts that a file may give as a number.
 _NUMBERS_OR_WORDS = ("speed", "oversampling")

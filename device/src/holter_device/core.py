@@ -11,31 +11,30 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from .classifier import ClassifierSettings, ProcessClassifier
+from .classifier import ClassifierSettings
 from .clock import Clock, FollowingClock, MonotonicClock, ScaledClock, boot_id
-from .config import SPEED_MAX, Config
+from .config import MIB, SPEED_MAX, Config
 from .deploy import Deployer
-from .errors import DataDirectoryError, ModelNotFoundError
+from .errors import ModelNotFoundError
 from .grid import Grid
 from .leadoff import LeadOffLines, open_lines, parse_lines
 from .leads import LeadOffDetector
 from .log import EndReason, Log
+from .parts import Parts
 from .pipeline import Pipeline
 from .probation import Rules
 from .runtime import RuntimeInfo, RuntimeMissingError, installed_runtime
 from .runtime.fit import DeviceFit
-from .sampler import ProcessSampler, Sampler, SourceInfo, child_clock
+from .sampler import SourceInfo
 from .samples import Classification, ModelChange, Session, UnclassifiableReason
-from .store import FileModelStore, ModelState, StoredModel
+from .store import ModelState, ModelStore, StoredModel
 from .windows import max_window_frames, window_ends
 
 # From the choice of the grid to frame 0: in between the session is written down, which takes a card
 # its time, and the server starts. What is late would be a gap in the session's first window.
 START_DELAY_NS = 250_000_000
 DRAIN_SECONDS = 5.0
-MIB = 2**20
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +44,7 @@ class Core:
 
     Attributes:
         config: its settings.
+        hostname: its name.
         clock: its clock.
         log: its log.
         sampler: where its frames come from.
@@ -57,15 +57,17 @@ class Core:
     log: Log
     session: Session
     deployer: Deployer
+    _store: ModelStore
     runtime: RuntimeInfo | None = None
 
-    def __init__(self, config: Config, data_dir: Path) -> None:
+    def __init__(self, config: Config, parts: Parts) -> None:
         self.config = config
-        self._data_dir = data_dir
+        self.hostname = parts.hostname
+        self._parts = parts
         epoch_ns = time.monotonic_ns()
         self.clock = _device_clock(config, epoch_ns)
         self._paced = not isinstance(self.clock, MonotonicClock)
-        self.sampler: Sampler = ProcessSampler(config, child_clock(config, epoch_ns))
+        self.sampler = parts.make_sampler(config, self.clock, epoch_ns)
         self._lines: LeadOffLines | None = None
         self.pipeline = Pipeline(self._emit, paced=self._paced)
         self.started_ns = time.monotonic_ns()
@@ -84,14 +86,7 @@ class Core:
         """
         config = self.config
         self.runtime = self._find_runtime()
-        self.log = await Log.open(
-            self._data_dir,
-            retention_hours=config.retention_hours,
-            commit_interval=config.commit_interval,
-            clock=self.clock,
-            retention_bytes=round(config.retention_mib * MIB),
-            real_time=not self._paced,
-        )
+        self.log = await self._parts.open_log(config, self.clock, real_time=not self._paced)
         try:
             source = await self.sampler.open()
             self._lines = open_lines(
@@ -195,11 +190,11 @@ class Core:
             speed=self._speed(),
             memory_bytes=settings.memory_bytes,
         )
-        self._store = await asyncio.to_thread(_open_store, self._data_dir / "models", config)
+        self._store = await asyncio.to_thread(self._parts.open_store, config)
         self.deployer = Deployer(
             self._store,
             self.pipeline,
-            lambda: ProcessClassifier.start(settings),
+            lambda: self._parts.start_classifier(settings),
             fit,
             round(config.max_model_mib * MIB),
             Rules(0 if self._paced else config.probation_seconds, config.probation_windows),
@@ -258,18 +253,6 @@ class Core:
             )
             for last in window_ends(spec.window, spec.hop, first, end)
         ]
-
-
-def _open_store(directory: Path, config: Config) -> FileModelStore:
-    try:
-        return FileModelStore(directory, round(config.models_mib * MIB))
-    except OSError as error:
-        raise DataDirectoryError(
-            f"the models in {directory} cannot be used ({error.strerror}): make it a directory "
-            "that this user may write, or choose another data directory with --data-dir",
-            directory=directory,
-            errno=error.errno,
-        ) from error
 
 
 def _device_clock(config: Config, epoch_ns: int) -> Clock:

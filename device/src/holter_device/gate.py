@@ -122,7 +122,7 @@ async def judge(
             tolerance=tolerance,
         )
         _check_latency(steps, golden, fit.hop_seconds(spec))
-        _check_memory(steps, golden, fit.memory_bytes)
+        check_memory(steps, golden, fit.memory_bytes)
     except BaseException:
         await classifier.close()
         raise
@@ -144,7 +144,12 @@ def _check_latency(steps: Steps, golden: GoldenReport, hop_seconds: float) -> No
     steps.add("latency", golden.timed_ns, p99_ns=golden.p99_ns, runs=golden.run_count, **limit)
 
 
-def _check_memory(steps: Steps, golden: GoldenReport, limit: int) -> None:
+def check_memory(steps: Steps, golden: GoldenReport, limit: int) -> None:
+    """The step "memory".
+
+    Raises:
+        ModelMemoryError: the model needed more than `limit` bytes; 0 is no limit.
+    """
     peak = golden.peak_memory_bytes
     if limit and peak > limit:
         raise ModelMemoryError(

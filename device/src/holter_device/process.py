@@ -138,6 +138,10 @@ class Child:
         del self._received[:end]
         return kind, payload
 
+    async def wait(self) -> int:
+        """Wait for its end. Returns its exit status."""
+        return await self._process.wait()
+
     async def stop(self, grace_seconds: float = 2.0) -> int:
         """Close its stdin, wait, then kill. Returns its exit status; safe to repeat."""
         with contextlib.suppress(OSError):

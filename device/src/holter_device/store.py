@@ -21,7 +21,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -199,7 +199,7 @@ class FileModelStore:
                 with contextlib.suppress(OSError):
                     self._path(sha256, ".tflite").unlink(missing_ok=True)
             raise
-        return dataclasses.replace(stored, state=self._state(sha256, self.record()))
+        return dataclasses.replace(stored, state=state_in(self.record(), sha256))
 
     def get(self, sha256: str) -> StoredModel:
         """What is known of a model, as ModelStore.get."""
@@ -210,20 +210,20 @@ class FileModelStore:
                 spec=ModelSpec.from_json(about["spec"]),
                 size_bytes=int(about["size_bytes"]),
                 store_time_ns=int(about["store_time_ns"]),
-                state=self._state(sha256, self.record()),
+                state=state_in(self.record(), sha256),
             )
         except FileNotFoundError:
-            raise _not_found(sha256) from None
+            raise not_found(sha256) from None
         except (SpecError, ValueError, KeyError, TypeError) as error:
             _log.warning("what is stored of model %s is damaged: %s", sha256, error)
-            raise _not_found(sha256) from error
+            raise not_found(sha256) from error
 
     def read(self, sha256: str) -> bytes:
         """A model's file, as ModelStore.read."""
         try:
             model = self._path(sha256, ".tflite").read_bytes()
         except FileNotFoundError:
-            raise _not_found(sha256) from None
+            raise not_found(sha256) from None
         actual = hashlib.sha256(model).hexdigest()
         if actual != sha256:
             raise DigestMismatchError(
@@ -240,8 +240,7 @@ class FileModelStore:
         for path in self._directory.glob("*.tflite"):
             with contextlib.suppress(ModelNotFoundError):
                 models.append(self.get(path.stem))
-        models.sort(key=lambda m: (m.state is not ModelState.ACTIVE, -m.store_time_ns, m.sha256))
-        return tuple(models)
+        return in_order(models)
 
     def remove(self, sha256: str) -> None:
         """Forget a model, as ModelStore.remove."""
@@ -298,13 +297,7 @@ class FileModelStore:
     def _check_room(self, sha256: str, size: int) -> None:
         files = self._directory.glob("*.tflite")
         held = sum(path.stat().st_size for path in files if path.stem != sha256)
-        if self._max_bytes and held + size > self._max_bytes:
-            detail = f"{held} bytes of {self._max_bytes} are taken and it has {size}"
-            raise StoreFullError(
-                f"there is no room for the model among the others on this device: {detail}; delete "
-                "one with `holter delete`, or raise models_mib",
-                detail=detail,
-            )
+        check_room(held, size, self._max_bytes)
 
     def _full(self, error: OSError) -> StoreFullError:
         detail = error.strerror or str(error)
@@ -331,13 +324,8 @@ class FileModelStore:
     def _path(self, sha256: str, suffix: str) -> Path:
         # A name from outside must not leave the directory.
         if not _SHA256.fullmatch(sha256):
-            raise _not_found(sha256)
+            raise not_found(sha256)
         return self._directory / f"{sha256}{suffix}"
-
-    def _state(self, sha256: str, record: ActiveRecord) -> ModelState:
-        if sha256 == record.active:
-            return ModelState.ACTIVE
-        return ModelState.PREVIOUS if sha256 == record.previous else ModelState.STORED
 
 
 def _sync(directory: Path) -> None:
@@ -354,8 +342,38 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _not_found(sha256: str) -> ModelNotFoundError:
+def not_found(sha256: str) -> ModelNotFoundError:
+    """The error of a name that a store does not have."""
     return ModelNotFoundError(
         f"this device has no model {sha256}; `holter models` lists those that it has",
         sha256=sha256,
     )
+
+
+def state_in(record: ActiveRecord, sha256: str) -> ModelState:
+    """What a model is to the device by its record."""
+    if sha256 == record.active:
+        return ModelState.ACTIVE
+    return ModelState.PREVIOUS if sha256 == record.previous else ModelState.STORED
+
+
+def in_order(models: Iterable[StoredModel]) -> tuple[StoredModel, ...]:
+    """The order of ModelStore.models."""
+    return tuple(
+        sorted(models, key=lambda m: (m.state is not ModelState.ACTIVE, -m.store_time_ns, m.sha256))
+    )
+
+
+def check_room(held: int, size: int, max_bytes: int) -> None:
+    """See that there is room for a model of `size` bytes beside others of `held`.
+
+    Raises:
+        StoreFullError: there is none.
+    """
+    if max_bytes and held + size > max_bytes:
+        detail = f"{held} bytes of {max_bytes} are taken and it has {size}"
+        raise StoreFullError(
+            f"there is no room for the model among the others on this device: {detail}; delete "
+            "one with `holter delete`, or raise models_mib",
+            detail=detail,
+        )

@@ -9,8 +9,8 @@ import math
 
 from ..samples import Block, Classification, Gap, ModelChange, Session
 from .places import End, EndReason, Position
-from .reader import Readers, load_next_session
 from .schema import key_of
+from .storage import Pages
 from .tail import Tail
 from .wakeups import Wakeups
 
@@ -25,7 +25,7 @@ class Feed:
     """What a log and its cursors share, on the event loop.
 
     Attributes:
-        readers: the file.
+        pages: what is not in the tail.
         real_time: whether the device's clock runs as fast as the event loop's.
         last_session_id: the newest session that cursors may see; 0 before the first.
         tail: the running session; None before this run of holterd began one.
@@ -34,7 +34,7 @@ class Feed:
         results: its level counts windows, model changes, sessions and the end as they come.
     """
 
-    readers: Readers
+    pages: Pages
     real_time: bool
     last_session_id: int = 0
     tail: Tail | None = None
@@ -115,7 +115,7 @@ class Cursor(abc.ABC):
     async def _go_on(self) -> list[CursorItem]:
         """Leave a session that is over, or wait for the first one."""
         end, last = self._feed.end, self._feed.last_session_id
-        stored = await self._feed.readers.read(load_next_session, self._session_id, last)
+        stored = await self._feed.pages.next_session(self._session_id, last)
         return self._end(end) if stored is None else await self._enter(stored.session, 0)
 
     async def _enter(self, session: Session, sequence: int) -> list[CursorItem]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..errors import LogNotFoundError, SequenceOutOfRangeError, SessionNotFoundError
 from .cursor import Feed, Place
 from .places import Start, StartEarliest, StartLive, StartPosition
-from .reader import load_earliest, load_next_session, load_session, load_session_at
 from .schema import MAX_SEQUENCE
 
 
@@ -32,7 +31,7 @@ def _live(feed: Feed) -> Place:
 
 
 async def _earliest(feed: Feed) -> Place:
-    earliest = await feed.readers.read(load_earliest)
+    earliest = await feed.pages.earliest()
     if earliest is not None:
         return await _stored(feed, *earliest)
     if feed.tail is not None:
@@ -65,7 +64,7 @@ async def _stored(feed: Feed, session_id: int, sequence: int) -> Place:
     """A place in a session that the file has."""
     stored = None
     if session_id <= feed.last_session_id:
-        stored = await feed.readers.read(load_session, session_id)
+        stored = await feed.pages.session(session_id)
     if stored is None:
         raise SessionNotFoundError(
             f"the log has no session {session_id}; its newest is {feed.last_session_id}",
@@ -78,7 +77,7 @@ async def _stored(feed: Feed, session_id: int, sequence: int) -> Place:
 async def _time(feed: Feed, utc_ns: int) -> Place:
     """The first frame at or after a time; where none is yet, the live edge."""
     last, live = feed.last_session_id, _live(feed)
-    stored = await feed.readers.read(load_session_at, utc_ns, last)
+    stored = await feed.pages.session_at(utc_ns, last)
     if stored is None:
         return live
     session = stored.session
@@ -87,5 +86,5 @@ async def _time(feed: Feed, utc_ns: int) -> Place:
         return Place(session, min(sequence, live.sequence))
     if sequence < stored.next_sequence:
         return Place(session, sequence)
-    following = await feed.readers.read(load_next_session, session.session_id, last)
+    following = await feed.pages.next_session(session.session_id, last)
     return Place(following.session) if following else Place(None, after=session.session_id)

@@ -7,33 +7,31 @@ import dataclasses
 import logging
 import math
 import sqlite3
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar
+from typing import Self, TypeVar
 
 from ..clock import Clock, UtcEstimate
 from ..errors import DataDirectoryError
 from ..grid import Grid
 from ..samples import Channel, Classification, ModelChange, SampleFormat, Session
 from .cursor import Feed
-from .directory import DirectoryLock
+from .disk import DiskStorage
 from .locate import locate
+from .memory import MemoryStorage
 from .pending import Batch, Item
 from .places import EndReason, Start
-from .reader import Readers
 from .recording import Recording
-from .recovery import Unfinished, load_unfinished
+from .recovery import Unfinished
 from .result_cursor import ClassificationCursor
 from .retention import HOUR_NS
 from .sample_cursor import SampleCursor
 from .schema import key_of
+from .storage import Storage
 from .tail import Tail
 from .wakeups import Wakeups
-from .writer import Writer
 
 _log = logging.getLogger(__name__)
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 # So much waits for the next commit at most, and so much is written in one transaction.
@@ -43,29 +41,26 @@ _NO_END = 1 << 63
 
 
 class Log:
-    """One append-only log of blocks, gaps, classifications and model changes.
+    """One append-only log of blocks, gaps, classifications and model changes; made by `open`.
 
-    All methods are for one event loop; what touches the file runs in threads. The newest minutes
-    of the running session are in memory, all that retention keeps is in the file, and a cursor
-    reads where its place is.
+    All methods are for one event loop. The newest minutes of the running session are in memory,
+    all that retention keeps is in the storage, and a cursor reads where its place is.
     """
 
     def __init__(
         self,
-        lock: DirectoryLock,
-        writer: Writer,
-        thread: ThreadPoolExecutor,
-        feed: Feed,
+        storage: Storage,
         clock: Clock,
+        *,
         commit_interval: float,
-        tail_seconds: float,
-        max_uncommitted: int,
+        real_time: bool = True,
+        tail_seconds: float = 120.0,
+        max_uncommitted: int = 16 << 20,
     ) -> None:
-        self.log_id = writer.log_id
-        self._lock = lock
-        self._writer = writer
-        self._thread = thread
-        self._feed = feed
+        self.log_id = storage.log_id
+        self._storage = storage
+        last = storage.last.session.session_id if storage.last else 0
+        self._feed = Feed(storage, real_time, last_session_id=last)
         self._clock = clock
         self._commit_interval = commit_interval
         self._tail_seconds = tail_seconds
@@ -76,7 +71,7 @@ class Log:
         self._committed = Wakeups()
         self._commit_lock = asyncio.Lock()
         self._hurry = asyncio.Event()
-        self._recording = writer.usage.told(Recording())
+        self._recording = storage.usage.told(Recording())
         self._closing = False
         self._beginning = False
         self._committing = asyncio.create_task(self._commit_now_and_then())
@@ -113,23 +108,43 @@ class Log:
             AlreadyRunningError: another process has the directory.
             DataDirectoryError: it cannot be written, is damaged, or of a newer holterd.
         """
-        thread = ThreadPoolExecutor(1, thread_name_prefix="log-writer")
-        loop = asyncio.get_running_loop()
         kept = (retention_hours * HOUR_NS, retention_bytes)
-        try:
-            lock, writer = await loop.run_in_executor(thread, _open, directory, *kept)
-        except BaseException:
-            thread.shutdown(wait=False)
-            raise
-        last = writer.last.session.session_id if writer.last else 0
-        feed = Feed(Readers(directory), real_time, last_session_id=last)
-        settings = (commit_interval, tail_seconds, max_uncommitted)
-        return cls(lock, writer, thread, feed, clock, *settings)
+        return cls(
+            await DiskStorage.open(directory, *kept),
+            clock,
+            commit_interval=commit_interval,
+            real_time=real_time,
+            tail_seconds=tail_seconds,
+            max_uncommitted=max_uncommitted,
+        )
+
+    @classmethod
+    async def open_in_memory(
+        cls,
+        clock: Clock,
+        *,
+        commit_interval: float = 10.0,
+        real_time: bool = True,
+        tail_seconds: float = 120.0,
+    ) -> Self:
+        """Open a log that is gone with its process, and keeps no more than its tail; as `open`."""
+        return cls(
+            MemoryStorage(),
+            clock,
+            commit_interval=commit_interval,
+            real_time=real_time,
+            tail_seconds=tail_seconds,
+        )
 
     @property
     def recording(self) -> Recording:
         """How the log does on its disk, as of the last commit; asking reads nothing."""
         return self._recording
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody waits for what is appended next."""
+        return self._feed.frames.waiting_count + self._feed.results.waiting_count > 0
 
     async def begin_session(
         self,
@@ -152,13 +167,13 @@ class Log:
             await self.commit()
             if self._pending.size:
                 raise DataDirectoryError("the log cannot be written: no session can begin")
-            session = await self._write(
-                self._writer.begin, grid, channels, sample_format, boot_id, utc
+            session = await self._timed(
+                self._storage.begin(grid, channels, sample_format, boot_id, utc)
             )
         finally:
             self._beginning = False
         begun = Recording(stopped=self._recording.stopped, error=self._recording.error)
-        self._recording = self._writer.usage.told(begun)
+        self._recording = self._storage.usage.told(begun)
         self._feed.tail = Tail(session, max(1, math.ceil(grid.rate_hz * self._tail_seconds)))
         self._feed.last_session_id = session.session_id
         self._feed.frames.reach(key_of(session.session_id, 0))
@@ -224,10 +239,7 @@ class Log:
         Raises:
             DataDirectoryError: the file cannot be read.
         """
-        last = self._writer.last
-        if last is None:
-            return None
-        return await self._feed.readers.read(load_unfinished, last)
+        return await self._storage.unfinished()
 
     async def append_finished(self, windows: Sequence[Classification]) -> None:
         """Add windows to the session that `unfinished` told; durable before this returns.
@@ -235,7 +247,7 @@ class Log:
         Raises:
             DataDirectoryError: they could not be written, or are there already; none was added.
         """
-        await self._write(self._writer.append_windows, list(windows))
+        await self._timed(self._storage.append_windows(list(windows)))
         self._feed.results.reach(self._feed.results.level + 1)
 
     async def commit(self) -> None:
@@ -251,17 +263,14 @@ class Log:
         self._hurry.set()
         await self._committing
         await self.commit()
-        await asyncio.to_thread(self._feed.readers.close)
-        await self._write(self._writer.close)
-        self._thread.shutdown(wait=False)
-        self._lock.release()
+        await self._storage.close()
 
-    async def _write(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run one of the writer's methods in the writer's thread."""
+    async def _timed(self, writing: Awaitable[_T]) -> _T:
+        """Write, and take note of how long it took."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
-            return await loop.run_in_executor(self._thread, lambda: work(*args, **kwargs))
+            return await writing
         finally:
             self._write_seconds = loop.time() - begun
 
@@ -290,7 +299,7 @@ class Log:
             while waiting.size:
                 batch = waiting.take(_TRANSACTION_BYTES)
                 try:
-                    await self._write(self._writer.commit, batch, self._clock.utc())
+                    await self._timed(self._storage.commit(batch, self._clock.utc()))
                 except Exception as error:  # whatever it is, live streams must go on
                     self._refused(batch.followed_by(waiting), error)
                     return
@@ -302,7 +311,7 @@ class Log:
             _log.info("the disk takes the log again")
         durable = batch.frames[-1].next_sequence if batch.frames else 0
         self._recording = dataclasses.replace(
-            self._writer.usage.told(self._recording),
+            self._storage.usage.told(self._recording),
             stopped=False,
             error="",
             durable_sequence=max(durable, self._recording.durable_sequence),
@@ -323,7 +332,7 @@ class Log:
         tail = self._feed.tail
         if tail is None:
             return
-        row_frames = self._writer.row_frames
+        row_frames = self._storage.row_frames
         dropped = self._pending.put_back(batch, row_frames, self._max_uncommitted)
         tail.drop(dropped)
         tail.condense(row_frames)
@@ -333,14 +342,3 @@ class Log:
         )
         self._uncommitted = self._pending.size
         self._committed.reach(self._committed.level + 1)
-
-
-def _open(
-    directory: Path, retention_ns: float, retention_bytes: int
-) -> tuple[DirectoryLock, Writer]:
-    lock = DirectoryLock(directory)
-    try:
-        return lock, Writer(directory, retention_ns, retention_bytes)
-    except BaseException:
-        lock.release()
-        raise

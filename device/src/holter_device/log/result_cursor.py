@@ -10,7 +10,6 @@ from ..samples import Classification, Gap, ModelChange, Session
 from .cursor import Cursor, CursorItem, Feed, Place
 from .join import cut
 from .pending import window_bounds
-from .reader import load_changes, load_windows
 from .schema import MAX_SEQUENCE
 from .tail import Tail
 
@@ -45,7 +44,7 @@ class ClassificationCursor(Cursor):
         tail = self._feed.tail
         if tail is not None and tail.session.session_id == session_id:
             return tail.changes
-        changes = await self._feed.readers.read(load_changes, session_id)
+        changes = await self._feed.pages.changes(session_id)
         return list(enumerate(changes, 1))
 
     def _in_memory(self, tail: Tail) -> bool:
@@ -57,7 +56,7 @@ class ClassificationCursor(Cursor):
     async def _from_file(self, tail: Tail | None) -> list[CursorItem]:
         upto = tail.windows_from if tail else MAX_SEQUENCE
         scan, session_id = self._scan, self._session_id
-        page = await self._feed.readers.read(load_windows, session_id, scan, upto)
+        page = await self._feed.pages.windows(session_id, scan, upto)
         items: list[CursorItem] = []
         kept_from = min(page.kept_from, upto)
         if kept_from > scan:

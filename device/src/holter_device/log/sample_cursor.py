@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Awaitable, Sequence
 
 from ..grid import GapCause
 from ..samples import Gap, Session
 from .cursor import MESSAGE_BYTES, PAGE_BYTES, Cursor, CursorItem, Feed, Place
 from .join import Frames, cut, join
-from .reader import FramePage, load_frames
+from .reader import FramePage
 from .schema import MAX_SEQUENCE, key_of
 from .tail import Tail
 
@@ -32,7 +31,7 @@ class SampleCursor(Cursor):
         self._max_latency = max_latency
         self._max_frames = 1
         self._wanted = 1
-        self._ahead: tuple[tuple[int, int], Future[FramePage]] | None = None
+        self._ahead: tuple[tuple[int, int], Awaitable[FramePage]] | None = None
 
     async def _enter(self, session: Session, sequence: int) -> list[CursorItem]:
         self._max_frames = max(1, MESSAGE_BYTES // session.frame_size)
@@ -84,16 +83,16 @@ class SampleCursor(Cursor):
         A page that was read ahead and has nothing is read again: it may be older than what is told
         of the tail.
         """
-        readers = self._feed.readers
+        pages = self._feed.pages
         ahead, self._ahead = self._ahead, None
         page = FramePage([])
         if ahead is not None and ahead[0] == (session_id, first):
-            page = await readers.result(ahead[1])
+            page = await ahead[1]
         if not page.frames:
-            page = await readers.read(load_frames, session_id, first, PAGE_BYTES)
+            page = await pages.frames(session_id, first, PAGE_BYTES)
         if page.full:
             following = (session_id, page.frames[-1].next_sequence)
-            self._ahead = following, readers.start(load_frames, *following, PAGE_BYTES)
+            self._ahead = following, pages.frames_ahead(*following, PAGE_BYTES)
         return page
 
     async def _wait(self, deadline: float, seen: int) -> None:

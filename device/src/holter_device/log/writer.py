@@ -21,7 +21,6 @@ from .rows import Plan, plan_rows, row_frames
 from .schema import (
     FILE_NAME,
     MAX_SEQUENCE,
-    UNKNOWN_NS,
     StoredSession,
     encode_facts,
     encode_frames,
@@ -30,6 +29,7 @@ from .schema import (
     key_of,
     open_file,
 )
+from .sessions import following_session, uncertainty_ns
 
 # Half of the WAL's room is for what it has when it is next written back, half for one commit.
 _WAL_PARTS = 2
@@ -90,19 +90,8 @@ class Writer:
         try:
             with self._transaction():
                 last = load_last_session(self._connection)
-                hole_ns, hole_uncertainty_ns = _hole(last, grid, boot_id, utc)
-                session = Session(
-                    session_id=last.session.session_id + 1 if last else 1,
-                    log_id=self.log_id,
-                    grid=grid,
-                    channels=channels,
-                    sample_format=sample_format,
-                    boot_id=boot_id,
-                    utc=utc,
-                    previous_session_id=last.session.session_id if last else 0,
-                    previous_next_sequence=last.next_sequence if last else 0,
-                    hole_ns=hole_ns,
-                    hole_uncertainty_ns=hole_uncertainty_ns,
+                session = following_session(
+                    last, self.log_id, grid, channels, sample_format, boot_id, utc
                 )
                 base_ns = last.recorded_ns if last else 0
                 self._insert_session(session, base_ns)
@@ -146,7 +135,7 @@ class Writer:
                 self._connection.execute(
                     "UPDATE sessions SET utc_offset_ns = ?, utc_uncertainty_ns = ?"
                     " WHERE session_id = ?",
-                    (utc.offset_ns, _uncertainty_ns(utc), session.session_id),
+                    (utc.offset_ns, uncertainty_ns(utc), session.session_id),
                 )
             newest = key_of(session.session_id, first)
             rows = max(2 * len(batch.results), batch.size // _SMALL_ROW_BYTES)
@@ -205,7 +194,7 @@ class Writer:
                 session.grid.rate_hz,
                 base_ns,
                 session.utc.offset_ns,
-                _uncertainty_ns(session.utc),
+                uncertainty_ns(session.utc),
                 encode_facts(session),
             ),
         )
@@ -258,25 +247,3 @@ def _moved(before: UtcEstimate, now: UtcEstimate) -> bool:
         return True
     less, more = sorted((before.uncertainty_ns, now.uncertainty_ns))
     return now.synchronized and more > 2 * less
-
-
-def _uncertainty_ns(utc: UtcEstimate) -> int:
-    return utc.uncertainty_ns if utc.synchronized else UNKNOWN_NS
-
-
-def _hole(
-    last: StoredSession | None, grid: Grid, boot_id: str, utc: UtcEstimate
-) -> tuple[int, int]:
-    """Time from the end of the last session to a new grid's frame 0, and its uncertainty, in ns.
-
-    Across boots it is by the wall clocks. Where one was not held to a time server it may have been
-    behind by as long as the device was off, and nobody knows: the uncertainty is UNKNOWN_NS.
-    """
-    if last is None:
-        return 0, 0
-    hole_ns, uncertainty_ns = grid.start_ns - last.end_ns, 0
-    if last.session.boot_id != boot_id:
-        hole_ns += utc.offset_ns - last.utc.offset_ns
-        uncertainty_ns = _uncertainty_ns(utc) + _uncertainty_ns(last.utc)
-    # Below 0 one of the clocks was wrong, by that much or more.
-    return max(0, hole_ns), min(uncertainty_ns + max(0, -hole_ns), UNKNOWN_NS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import socket
 import time
 
 import grpc
@@ -11,7 +10,8 @@ import grpc
 from holter.v1 import device_service_pb2 as pb
 from holter.v1 import device_service_pb2_grpc as pb_grpc
 
-from ..core import MIB, Core
+from ..config import MIB
+from ..core import Core
 from ..windows import max_window_frames
 from . import convert
 from .errors import translated
@@ -50,7 +50,7 @@ class DeviceServicer(pb_grpc.DeviceServiceServicer):
         source = core.sampler.source
         response = pb.GetDeviceResponse(
             version=self._version,
-            hostname=socket.gethostname(),
+            hostname=core.hostname,
             log_id=core.log.log_id,
             session=convert.session_to_pb(core.session),
             next_sequence=core.pipeline.next_sequence,

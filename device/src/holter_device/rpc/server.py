@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import grpc
@@ -23,8 +24,8 @@ from holter.v1 import (
     sample_service_pb2_grpc,
 )
 
-from ..config import Config
-from ..core import MIB, Core
+from ..config import MIB, Config
+from ..core import Core
 from ..errors import ConfigError, ListenError
 from .classifications import ClassificationServicer
 from .device import DeviceServicer
@@ -55,8 +56,10 @@ class Server:
         ListenError: an address is in use, or not of this machine.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._server = grpc.aio.server(options=_options(config))
+    def __init__(
+        self, config: Config, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+    ) -> None:
+        self._server = grpc.aio.server(options=_options(config), interceptors=interceptors)
         self._health = health.aio.HealthServicer()
         self.addresses = [self._bind(address, config) for address in config.listen]
 
