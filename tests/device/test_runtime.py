@@ -75,6 +75,16 @@ class TestModel:
         assert scores == pytest.approx(counts.mean() * np.array([1, 2, 3]))
         assert elapsed_ns > 0
 
+    @pytest.mark.parametrize(("scale", "zero_point"), [(1.0, -128), (0.5, 0), (4.0, 3)])
+    def test_int8_edges_are_mapped(self, scale: float, zero_point: int) -> None:
+        """A model that takes and gives int8 is fed and read by its scale and zero point."""
+        graph = models.int8_edges(scale, zero_point)
+        model = load(zeros_model(graph, input_shape=(1, models.WINDOW), tolerance=1e6))
+        counts = np.array([0, 101, 255, *[7] * (models.WINDOW - 3)], "u1")
+        _, scores = model.classify_counts(counts.tobytes())
+        whole = np.clip(np.rint(counts[:3] / scale) + zero_point, -128, 127)
+        np.testing.assert_array_equal(scores, (whole - zero_point) * scale)
+
     def test_unit_is_mapped(self) -> None:
         """A model in millivolts is fed (volts - baseline) / gain * 1000 of each count."""
         model = load(models.averaging_model(unit="millivolts"))

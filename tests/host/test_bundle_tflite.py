@@ -14,6 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 from holter_host.bundle import Bundle
 from holter_host.conversion import ConversionOptions, bundle_tflite
 from holter_host.errors import BadInputError, ConversionError
+from support import tflite_models
 from support.models import LABELS, saved_models
 from support.tflite_scores import score
 
@@ -62,6 +63,15 @@ def test_a_tflite_without_signatures_is_fed_by_tensor_names(
     bundle = bundled(old)
     details = Interpreter(model_content=bundle.data).get_input_details()
     assert (bundle.spec.signature, bundle.spec.input) == ("", details[0]["name"])
+
+
+def test_int8_edges_are_mapped(bundled: Any, tmp_path: Path) -> None:
+    """Of a .tflite that takes and gives int8 the golden scores are those of its scale."""
+    path = tmp_path / "int8.tflite"
+    path.write_bytes(tflite_models.int8_edges(2.0, -100))
+    golden = bundled(path, unit="counts").golden
+    whole = np.clip(np.rint(golden.windows[:, :3, 0] / 2) - 100, -128, 127)
+    np.testing.assert_array_equal(golden.scores, (whole + 100) * 2)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -308,10 +309,17 @@ class TestFidelity:
 
 class TestProcess:
     @pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT"])
-    def test_death_by_a_signal_is_one_sentence(self, name: str) -> None:
-        """A child that dies costs one ConversionError with the signal, the stage and the log."""
+    def test_death_by_a_signal_is_one_sentence(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A child that dies costs one ConversionError with the signal, the stage and the log.
+
+        What it had in its temporary directory goes with it.
+        """
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         code = (
-            "import os, signal, sys; sys.stdin.readline(); print('noise', file=sys.stderr); "
+            "import os, signal, sys, tempfile; sys.stdin.readline(); tempfile.mkdtemp(); "
+            "print('noise', file=sys.stderr); "
             'print(\'{"progress": "Converting"}\', flush=True); '
             f"os.kill(os.getpid(), signal.{name})"
         )
@@ -324,6 +332,7 @@ class TestProcess:
         assert stages == ["Converting"]
         assert caught.value.log == "noise\n"
         assert "\n" not in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_converter_starts_again_after_a_death(self) -> None:
         """The request after a death has a child of its own."""

@@ -29,7 +29,7 @@ TFLITE_PYTHON = ROOT / ".venv-tflite" / "bin" / "python"
 QUANTIZED: dict[str, tuple[str, dict[str, Any]]] = {
     "float16": ("zoo/transformer/export", {}),
     "dynamic": ("zoo/se_lstm/export", {}),
-    "int8": ("zoo/cnn/saved", {}),
+    "int8": ("zoo/cnn/saved", {"int8_edges": True}),
     "int8, unrolled": ("zoo/gru/export", {}),
 }
 
@@ -106,8 +106,8 @@ def test_the_report_says_what_was_done(quantized: Bundle) -> None:
 
 
 @each_kind
-def test_it_is_quantised(quantized: Bundle) -> None:
-    """Quantised tensors are in the file, and the input and the output stay float32."""
+def test_it_is_quantised(quantized: Bundle, request: pytest.FixtureRequest) -> None:
+    """Quantised tensors are in the file; its ends are float32, or int8 where that was said."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=quantized.data)
@@ -115,7 +115,10 @@ def test_it_is_quantised(quantized: Bundle) -> None:
     kind = quantized.report["quantization"]["kind"]
     assert np.dtype(np.float16 if kind == "float16" else np.int8) in kinds
     ends = [*interpreter.get_input_details(), *interpreter.get_output_details()]
-    assert {np.dtype(tensor["dtype"]) for tensor in ends} == {np.dtype(np.float32)}
+    has_edges = "int8_edges" in QUANTIZED[request.node.callspec.params["quantized"]][1]
+    assert quantized.report["quantization"]["int8_edges"] is has_edges
+    edges = np.int8 if has_edges else np.float32
+    assert {np.dtype(tensor["dtype"]) for tensor in ends} == {np.dtype(edges)}
 
 
 @pytest.mark.long

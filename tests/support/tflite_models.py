@@ -30,6 +30,7 @@ _Options = schema.BuiltinOptions
 _TYPES = {
     np.dtype("f4"): schema.TensorType.FLOAT32,
     np.dtype("i4"): schema.TensorType.INT32,
+    np.dtype("i1"): schema.TensorType.INT8,
     np.dtype("?"): schema.TensorType.BOOL,
 }
 
@@ -184,6 +185,24 @@ def integer_input(window: int = WINDOW, labels: int = len(LABELS)) -> bytes:
     parameters = main.constant(np.zeros((labels, window), "f4")), main.constant([0.0] * labels)
     options = schema.FullyConnectedOptionsT()
     main.operator(_Op.FULLY_CONNECTED, [middle, *parameters], [target], options)
+    main.table.inputs, main.table.outputs = [source], [target]
+    return graph.finish()
+
+
+def int8_edges(scale: float, zero_point: int, window: int = WINDOW) -> bytes:
+    """Takes and gives int8, q for (q - zero_point) * scale: its scores are the first values.
+
+    The input has shape (1, window).
+    """
+    graph = Graph()
+    main = graph.main
+    labels = len(LABELS)
+    source, target = main.tensor((1, window), "i1", "x"), main.tensor((1, labels), "i1", "y")
+    for tensor in main.table.tensors:
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale, tensor.quantization.zeroPoint = [scale], [zero_point]
+    begin, size = main.constant(np.array([0, 0], "i4")), main.constant(np.array([1, labels], "i4"))
+    main.operator(_Op.SLICE, [source, begin, size], [target], schema.SliceOptionsT(), version=2)
     main.table.inputs, main.table.outputs = [source], [target]
     return graph.finish()
 

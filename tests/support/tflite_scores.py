@@ -41,11 +41,24 @@ def score(model: bytes, windows: Any) -> Any:
     with zipfile.ZipFile(io.BytesIO(model)) as archive:
         spec = json.loads(archive.read("holter/spec.json"))
     runner = Interpreter(model_content=model, num_threads=1).get_signature_runner(spec["signature"])
+    source, target = runner.get_input_details(), runner.get_output_details()
     rows = [
-        runner(**{spec["input"]: window.reshape(spec["input_shape"])})[spec["output"]].copy()
+        runner(
+            **{spec["input"]: _whole(window.reshape(spec["input_shape"]), source[spec["input"]])}
+        )
         for window in (windows if spec["layout"] == "channels_last" else windows.swapaxes(1, 2))
     ]
-    return np.concatenate([row.reshape(1, -1) for row in rows])
+    outputs = np.concatenate([row[spec["output"]].reshape(1, -1) for row in rows])
+    scale, zero_point = target[spec["output"]]["quantization"]
+    return (outputs - np.float32(zero_point)) * np.float32(scale) if scale else outputs
+
+
+def _whole(value: Any, details: Any) -> Any:
+    """What a model with an int8 input takes for a value."""
+    scale, zero_point = details["quantization"]
+    if not scale:
+        return value
+    return np.clip(np.rint(value / np.float32(scale)) + zero_point, -128, 127).astype(np.int8)
 
 
 if __name__ == "__main__":

@@ -49,19 +49,17 @@ class _PrimaryGraph:
         else:
             inputs = {details["name"]: details for details in interpreter.get_input_details()}
             outputs = {details["name"]: details for details in interpreter.get_output_details()}
-        source, target = _details(inputs, outputs, ends)
-        self._input, self._output = source["index"], target["index"]
-        self.input_shape, self.input_dtype = _form(source)
-        self.output_shape, self.output_dtype = _form(target)
+        self._source, self._target = _chosen(inputs, outputs, ends)
+        self.input_shape, self.input_dtype = self._source.shape, self._source.dtype
+        self.output_shape, self.output_dtype = self._target.shape, self._target.dtype
 
     def run(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Run once, as `Graph.run`."""
         interpreter = self._interpreter
         interpreter.reset_all_variables()
-        interpreter.set_tensor(self._input, values)
+        interpreter.set_tensor(self._source.index, self._source.inside(values))
         interpreter.invoke()
-        output: npt.NDArray[np.generic] = interpreter.get_tensor(self._output)
-        return output
+        return self._target.outside(interpreter.get_tensor(self._target.index))
 
 
 class _SignatureGraph:
@@ -73,25 +71,54 @@ class _SignatureGraph:
             raise GraphError("it has several signatures and the spec names none")
         self._runner = interpreter.get_signature_runner(ends.signature)
         details = self._runner.get_input_details(), self._runner.get_output_details()
-        source, target = _details(*details, ends)
-        self.input_shape, self.input_dtype = _form(source)
-        self.output_shape, self.output_dtype = _form(target)
+        self._source, self._target = _chosen(*details, ends)
+        self.input_shape, self.input_dtype = self._source.shape, self._source.dtype
+        self.output_shape, self.output_dtype = self._target.shape, self._target.dtype
         self._ends = ends
         interpreter.allocate_tensors()
 
     def run(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Run once, as `Graph.run`."""
         self._interpreter.reset_all_variables()
-        return np.array(self._runner(**{self._ends.input: values})[self._ends.output])
+        fed = {self._ends.input: self._source.inside(values)}
+        return self._target.outside(np.array(self._runner(**fed)[self._ends.output]))
 
 
-def _details(inputs: dict[str, Any], outputs: dict[str, Any], ends: Ends) -> tuple[Any, Any]:
+class _End:
+    """The input or the output of a graph, as it is seen from outside.
+
+    Whole numbers with a scale stand for q in (q - zero point) * scale, and are float32 outside.
+
+    Args:
+        details: of the tensor, as an interpreter gives them.
+    """
+
+    def __init__(self, details: Any) -> None:
+        self.index: int = details["index"]
+        self.shape = tuple(int(size) for size in details["shape"])
+        self._inner = np.dtype(details["dtype"])
+        self._scale, self._zero = details["quantization"]
+        self._is_mapped = self._inner.kind in "iu" and self._scale > 0
+        self.dtype: np.dtype[np.generic] = np.dtype(np.float32) if self._is_mapped else self._inner
+
+    def inside(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Values from outside as the graph takes them; what is out of its range is clipped."""
+        if not self._is_mapped:
+            return values
+        whole, limits = np.rint(values / np.float32(self._scale)), np.iinfo(self._inner)
+        clipped = np.clip(whole + self._zero, limits.min, limits.max)
+        return np.asarray(clipped, self._inner)
+
+    def outside(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Values that the graph gave, as they are meant."""
+        if not self._is_mapped:
+            return values
+        return np.asarray((values.astype(np.float32) - self._zero) * np.float32(self._scale))
+
+
+def _chosen(inputs: dict[str, Any], outputs: dict[str, Any], ends: Ends) -> tuple[_End, _End]:
     if list(inputs) != [ends.input]:
         raise GraphError(f"its inputs are {list(inputs)}, not only {ends.input!r}")
     if ends.output not in outputs:
         raise GraphError(f"its outputs are {list(outputs)}: there is no {ends.output!r}")
-    return inputs[ends.input], outputs[ends.output]
-
-
-def _form(details: Any) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    return tuple(int(size) for size in details["shape"]), np.dtype(details["dtype"])
+    return _End(inputs[ends.input]), _End(outputs[ends.output])

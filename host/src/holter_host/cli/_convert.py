@@ -59,6 +59,9 @@ _OPTIONS: Final = (
 _QUANTIZE_OPTIONS: Final = (
     click.option("--quantize", type=click.Choice(QUANTIZATIONS), help="Make it smaller (none)."),
     click.option(
+        "--int8-edges", is_flag=True, default=None, help="Of int8: its input and output too."
+    ),
+    click.option(
         "--representative",
         "representative",
         multiple=True,

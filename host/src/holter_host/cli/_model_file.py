@@ -95,6 +95,8 @@ def _quantized(quantization: Mapping[str, Any] | None) -> Iterator[tuple[str, st
     if not quantization or quantization["kind"] == "none":
         return
     text = quantization["kind"]
+    if quantization.get("int8_edges"):  # which came after version 2 of the report
+        text += ", input and output too"
     if quantization["representative"]:
         text += f", calibrated on {_windows(quantization['representative'])}"
     yield ("quantised", text)

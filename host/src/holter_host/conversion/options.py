@@ -11,6 +11,7 @@ Every key may be left out; what is left out is read from the model or has a defa
     unit          millivolts
     normalize     none
     quantize      none
+    int8_edges    false
     representative, evaluate   synthetic ECG (paths; from a model.toml, relative to it)
     max_label_flips            0.01
     labels        class_0, class_1, …
@@ -61,6 +62,7 @@ class ConversionOptions:
         select_tf_ops: whether ops that only TensorFlow has may be left in the result, which then
             runs in no light runtime.
         quantize: how the weights, and with "int8" the values between them, are stored.
+        int8_edges: whether an int8 model takes and gives int8 too, by scales in the .tflite.
         representative: recordings, directories of them, or windows that int8 is calibrated on.
         evaluate: the same, on which the result is held against the SavedModel.
         max_label_flips: greatest share of the evaluated windows, 0 to 1, whose label a
@@ -81,6 +83,7 @@ class ConversionOptions:
     unit: Unit | None = None
     normalize: Normalize | None = None
     quantize: Quantize | None = None
+    int8_edges: bool | None = None
     representative: tuple[str, ...] | None = None
     evaluate: tuple[str, ...] | None = None
     max_label_flips: float | None = None
@@ -99,7 +102,7 @@ class ConversionOptions:
         """Check each value that was given by the rules of `ModelSpec`."""
         if self.normalize is not None:
             affine_factors(self.normalize)
-        for key in ("softmax", "select_tf_ops"):
+        for key in ("softmax", "select_tf_ops", "int8_edges"):
             if not isinstance(getattr(self, key), bool | None):
                 raise BadInputError(f"{key} is {getattr(self, key)!r}, not true or false.")
         if self.softmax and self.score_kind == "logits":

@@ -101,14 +101,20 @@ def convert(job: Job) -> None:
             that they name, do not fit it.
         ConversionError: no route gives a model that a light runtime runs faithfully.
     """
+    if job.options.int8_edges and job.kind != "int8":
+        raise BadInputError(
+            "int8_edges is for quantize = int8 alone; say that too, or leave it out."
+        )
     job.tell("Loading TensorFlow")
     source = _load(job)
     plan = plan_input(source.input_shape, job.options)
-    reference = _Reference.of(job, source, plan)
     representative = None
     if job.kind == "int8":
         representative = representative_set(job.options, plan, job.tell)
-    facts = {**source.facts(), "quantization": _quantization(job.kind, representative)}
+    elif job.options.representative:
+        job.tell(f"Warning: representative recordings are for int8; {job.kind} does without")
+    reference = _Reference.of(job, source, plan)
+    facts = {**source.facts(), "quantization": _quantization(job, representative)}
     found: list[HolterError] = []
     for route, lower in _routes(job, source, plan, representative):
         try:
@@ -237,13 +243,18 @@ def _routes(
     from holter_host.conversion.quantize import Quantizer
 
     windows = () if representative is None else representative.windows
-    quantizer = Quantizer(job.kind, [plan.feed(window) for window in windows], job.tell)
+    inputs = [plan.feed(window) for window in windows]
+    quantizer = Quantizer(job.kind, inputs, job.tell, bool(job.options.int8_edges))
     normalize = job.options.normalize or "none"
     return lowering.routes(source, plan, normalize, quantizer, bool(job.options.select_tf_ops))
 
 
-def _quantization(kind: Quantize, representative: WindowSet | None) -> dict[str, Any]:
-    return {"kind": kind, "representative": representative and representative.facts()}
+def _quantization(job: Job, representative: WindowSet | None) -> dict[str, Any]:
+    return {
+        "kind": job.kind,
+        "int8_edges": bool(job.options.int8_edges),
+        "representative": representative and representative.facts(),
+    }
 
 
 def _prove(

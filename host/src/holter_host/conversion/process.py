@@ -18,6 +18,7 @@ from holter_host.errors import BadInputError, ConversionError, HolterError
 
 Progress = Callable[[str], None]
 
+_ENVIRONMENT: Final = {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
 _COMMAND: Final = (sys.executable, "-P", "-m", "holter_host.conversion.child")
 
 
@@ -48,6 +49,7 @@ class Converter:
         self._log_path = log_file
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +72,9 @@ class Converter:
         log, self._log = self._log, None
         if log is not None:
             log.close()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.cleanup()
 
     def run(self, request: Mapping[str, Any], progress: Progress | None = None) -> dict[str, Any]:
         """Have one request done; `progress` is given each stage's sentence as it begins.
@@ -105,13 +110,15 @@ class Converter:
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None:
             self._log = _open_log(self._log_path)
+            # Ours, so that what a child that was killed had there does not stay.
+            self._folder = tempfile.TemporaryDirectory(prefix="holter-convert-")
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 encoding="utf-8",
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"},
+                env={**os.environ, **_ENVIRONMENT, "TMPDIR": self._folder.name},
             )
         return self._process
 

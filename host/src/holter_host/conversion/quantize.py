@@ -3,7 +3,7 @@
     none      nothing
     float16   weights as float16, made float32 again when the model is loaded
     dynamic   weights as int8, the values between ops float32
-    int8      weights and values between ops int8; input and output float32
+    int8      weights and values between ops int8; input and output float32, or int8 as well
 
 Two things here were measured on ECG models (DESIGN.md):
 
@@ -55,6 +55,7 @@ class Quantizer:
         inputs: for int8, what the ranges of values are measured on: the model's whole input, once
             for each window.
         tell: is given a sentence now and then while ranges are measured.
+        edges: for int8, whether input and output are int8 too.
 
     Attributes:
         needs_unrolled: whether a loop in the graph must be written out first: TensorFlow's
@@ -66,8 +67,10 @@ class Quantizer:
         kind: Quantize,
         inputs: Sequence[npt.NDArray[np.float32]] = (),
         tell: Callable[[str], None] = lambda text: None,
+        edges: bool = False,
     ) -> None:
         self._kind = kind
+        self._edges = tf.int8 if edges else tf.float32
         self._inputs = inputs
         self._tell = tell
         self.needs_unrolled = kind == "int8"
@@ -94,7 +97,14 @@ class Quantizer:
         converter._experimental_calibrate_only = True
         calibrated = _renamed(bytes(converter.convert()))
         self._tell("Quantising")
-        return bytes(mlir_quantize(calibrated, denylisted_nodes=float_ops(calibrated)))
+        return bytes(
+            mlir_quantize(
+                calibrated,
+                input_data_type=self._edges,
+                output_data_type=self._edges,
+                denylisted_nodes=float_ops(calibrated),
+            )
+        )
 
     def _calibration(self) -> Iterator[list[npt.NDArray[np.float32]]]:
         for index, value in enumerate(self._inputs):

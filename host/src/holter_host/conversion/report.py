@@ -9,8 +9,8 @@ report.json, version 2:
     saved_model, softmax  signature, input, output, TensorFlow that wrote it (not for "bundle")
     computes_in           the types besides float32 that the SavedModel computes in, "float16" or
                           others; the .tflite computes in float32 (not for "bundle")
-    quantization          kind, and for int8 what it was calibrated on (`representative`); null for
-                          "bundle"
+    quantization          kind, and for int8 what it was calibrated on (`representative`) and
+                          whether input and output are int8 too (`int8_edges`); null for "bundle"
     versions              of what took part in the conversion, by distribution
     ops                   name, version, count and is_custom of every op
     min_runtime_version   the converter's own note, a hint only; "" where it made none
@@ -26,7 +26,7 @@ what recordings happen to be there: the same SavedModel and the same words give 
 so the same name. What is measured on top of that is shown and not stored.
 
 Version 1 had no quantization, evaluation, softmax and source_bytes; in it `fidelity` is the same.
-`computes_in` came later than version 2.
+`computes_in` and `int8_edges` came later than version 2.
 """
 
 from __future__ import annotations

@@ -56,10 +56,10 @@ class TfliteModel:
         output_name = choose("output", outputs, options.output, _OWNER)
         self.ends = Ends(input=input_name, output=output_name, signature=signature)
         self._input, self._output = inputs[input_name], outputs[output_name]
-        if self._input["dtype"] != np.float32:
+        if self._input["dtype"] != np.float32 and not _is_mapped(self._input):
             raise BadInputError(
-                f"The input {input_name} takes {np.dtype(self._input['dtype'])}; convert the model "
-                "with a float32 input."
+                f"The input {input_name} takes {np.dtype(self._input['dtype'])} without a scale; "
+                "convert the model with a float32 input, or a quantised one."
             )
         declared = self._input["shape_signature"]
         self.input_shape: Shape = tuple(None if n < 0 else int(n) for n in declared)
@@ -97,11 +97,14 @@ class TfliteModel:
     def _run(self, value: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         try:
             self._interpreter.reset_all_variables()
+            fed = _inside(value, self._input)
             if self._runner is not None:
-                return np.array(self._runner(**{self.ends.input: value})[self.ends.output])
-            self._interpreter.set_tensor(self._input["index"], value)
-            self._interpreter.invoke()
-            return np.array(self._interpreter.get_tensor(self._output["index"]))
+                output = self._runner(**{self.ends.input: fed})[self.ends.output]
+            else:
+                self._interpreter.set_tensor(self._input["index"], fed)
+                self._interpreter.invoke()
+                output = self._interpreter.get_tensor(self._output["index"])
+            return _outside(np.array(output), self._output)
         except (RuntimeError, ValueError, MemoryError, SystemError) as error:
             raise runtime_failure(error, "run") from error
 
@@ -118,3 +121,24 @@ class TfliteModel:
             return dict(self._runner.get_input_details()), dict(self._runner.get_output_details())
         inputs = {details["name"]: details for details in self._interpreter.get_input_details()}
         return inputs, {d["name"]: d for d in self._interpreter.get_output_details()}
+
+
+def _is_mapped(details: Any) -> bool:
+    """Whether whole numbers q stand for (q - zero point) * scale in a tensor, as on a device."""
+    return np.dtype(details["dtype"]).kind in "iu" and details["quantization"][0] > 0
+
+
+def _inside(value: npt.NDArray[np.float32], details: Any) -> npt.NDArray[Any]:
+    if not _is_mapped(details):
+        return value
+    scale, zero = details["quantization"]
+    limits = np.iinfo(details["dtype"])
+    whole = np.rint(value / np.float32(scale)) + zero
+    return np.asarray(np.clip(whole, limits.min, limits.max), details["dtype"])
+
+
+def _outside(value: npt.NDArray[Any], details: Any) -> npt.NDArray[Any]:
+    if not _is_mapped(details):
+        return value
+    scale, zero = details["quantization"]
+    return np.asarray((value.astype(np.float32) - zero) * np.float32(scale))

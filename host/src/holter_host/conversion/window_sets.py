@@ -136,12 +136,12 @@ def _files(path: Path) -> Iterator[Path]:
     record = path if path.suffix == ".hea" else path.with_name(f"{path.name}.hea")
     if path.suffix not in _ENDINGS and record.is_file():
         path = record
+    if not path.is_file():
+        raise BadInputError(f"{path} does not exist.")
     if path.suffix not in _ENDINGS:
         raise BadInputError(
             f"{path} is neither a capture (.npz), a WFDB record (.hea) nor windows (.npy)."
         )
-    if not path.is_file():
-        raise BadInputError(f"{path} does not exist.")
     yield path
 
 
