@@ -1,6 +1,7 @@
 """Laws of every Classifier, and what only one in a process of its own must stand."""
 
 import asyncio
+import dataclasses
 import functools
 import os
 import signal
@@ -32,6 +33,7 @@ from holter_device.errors import (
 from holter_device.gate import digest
 from holter_device.runtime.fit import DeviceFit
 from holter_device.samples import Channel, SampleFormat
+from holter_device.simulation.classifier import ClassifierPool, SharedClassifier
 from support import tflite_models as models
 
 pytestmark = pytest.mark.litert
@@ -67,9 +69,31 @@ async def start_process() -> AsyncIterator[StartProcess]:
         await classifier.close()
 
 
-@pytest.fixture(params=["litert", "tflite"])
-def start(request: pytest.FixtureRequest, start_process: StartProcess) -> Start:
-    """Starts a classifier of each kind: a process with each runtime."""
+@pytest.fixture
+async def start_shared() -> AsyncIterator[Start]:
+    """Starts classifiers that share processes, as `start_process`; none is left."""
+    pool, started = ClassifierPool(ClassifierSettings()), list[Classifier]()
+
+    async def start(model: bytes = b"") -> Classifier:
+        classifier = SharedClassifier(pool)
+        started.append(classifier)
+        if model:
+            await classifier.load(digest(model), model, FIT)
+        return classifier
+
+    yield start
+    for classifier in started:
+        await classifier.close()
+    assert pool.process_count == 0
+
+
+@pytest.fixture(params=["litert", "tflite", "shared"])
+def start(
+    request: pytest.FixtureRequest, start_process: StartProcess, start_shared: Start
+) -> Start:
+    """Starts a classifier of each kind: a process with each runtime, and one that is shared."""
+    if request.param == "shared":
+        return start_shared
     if request.param == "tflite" and not _TFLITE_PYTHON.exists():
         pytest.skip("no .venv-tflite: `make test` makes it on Python 3.11")
     launcher = (str(_TFLITE_PYTHON), "-c", _EXEC) if request.param == "tflite" else ()
@@ -232,6 +256,77 @@ async def kill(classifier: ProcessClassifier) -> None:
     with pytest.raises(ClassifierUnavailableError):
         await classifier.classify_counts(COUNTS.tobytes(), LIMIT_SECONDS)
     assert classifier.ended
+
+
+class TestShared:
+    """What classifiers have that share a process."""
+
+    async def test_one_process_for_one_model(self) -> None:
+        """Many that load one model at once share a process, and what it said; the last ends it."""
+        pool, model = ClassifierPool(ClassifierSettings()), models.averaging_model()
+        many = [SharedClassifier(pool) for _ in range(20)]
+        await asyncio.gather(*(one.load(digest(model), model, FIT) for one in many))
+        assert pool.process_count == 1
+        golden = await asyncio.gather(*(one.prove() for one in many))
+        assert all(report is golden[0] for report in golden)
+        assert await many[0].prove() is not golden[0]
+        other = SharedClassifier(pool)
+        slower = dataclasses.replace(FIT, rate_hz=250.0)
+        of_250 = models.averaging_model(rate_hz=250.0)
+        await other.load(digest(of_250), of_250, slower)
+        assert pool.process_count == 2
+        for one in [*many[1:], other]:
+            await one.close()
+        assert pool.process_count == 1
+        scores = await many[0].classify_counts(COUNTS.tobytes(), LIMIT_SECONDS)
+        assert list(scores.scores) == SCORES
+        await many[0].close()
+        assert pool.process_count == 0
+
+    async def test_what_one_device_refuses_another_may_have(self) -> None:
+        """A refusal reaches all who wait for it, and who comes later tries anew."""
+        pool, model = ClassifierPool(ClassifierSettings()), models.averaging_model(rate_hz=250.0)
+        many = [SharedClassifier(pool) for _ in range(5)]
+        calls = (one.load(digest(model), model, FIT) for one in many)
+        for refusal in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(refusal, ModelUnfitError)
+        assert pool.process_count == 0
+        await many[0].load(digest(model), model, dataclasses.replace(FIT, rate_hz=250.0))
+        await many[0].close()
+
+    async def test_who_goes_away_takes_nothing_from_the_others(self) -> None:
+        """One whose load is cancelled, or who is closed, leaves the process to those who wait."""
+        pool, model = ClassifierPool(ClassifierSettings()), models.averaging_model()
+        first, second = SharedClassifier(pool), SharedClassifier(pool)
+        going = asyncio.create_task(first.load(digest(model), model, FIT))
+        staying = asyncio.create_task(second.load(digest(model), model, FIT))
+        await asyncio.sleep(0)
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        assert (await staying).spec == models.make_spec()
+        await second.close()
+        alone = asyncio.create_task(first.load(digest(model), model, FIT))
+        await asyncio.sleep(0)
+        alone.cancel()
+        await asyncio.wait([alone])
+        assert pool.process_count == 0
+
+    async def test_a_model_that_hangs_is_killed_and_comes_back_for_all(self) -> None:
+        """A window that never ends is a timeout for its device; revived, others are classified."""
+        pool, model = ClassifierPool(ClassifierSettings()), endless_model()
+        one, other = SharedClassifier(pool), SharedClassifier(pool)
+        for classifier in (one, other):
+            await classifier.load(digest(model), model, FIT)
+        with pytest.raises(ModelTimeoutError):
+            await one.classify_counts(bytes(models.WINDOW), 0.2)
+        with pytest.raises(ClassifierUnavailableError):
+            await other.classify_counts(bytes(models.WINDOW), 0.2)
+        await asyncio.gather(one.revive(), other.revive())
+        above_zero = np.full(models.WINDOW, 255, "u1").tobytes()
+        assert (await other.classify_counts(above_zero, LIMIT_SECONDS)).scores[0] > 0
+        for classifier in (one, other):
+            await classifier.close()
 
 
 class TestProcess:

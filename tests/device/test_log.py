@@ -32,6 +32,12 @@ TINY_TAIL = 0.05  # seconds, so 5 frames: what is committed is read from the fil
 SECOND_NS = 1_000_000_000
 
 
+@pytest.fixture(params=["disk", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    """Where a log is: laws that need no disk hold for one in memory too."""
+    return tmp_path if request.param == "disk" else None
+
+
 class TestSessions:
     async def test_the_next_session_tells_of_the_one_before(self, tmp_path: Path) -> None:
         """A session tells the number and the end of the one before it, and an exact hole."""
@@ -92,9 +98,9 @@ class TestSessions:
             second = await begin(log, start_ns=SECOND_NS, boot_id="two", utc=begins)
         assert (second.hole_ns, second.hole_uncertainty_ns) == (299 * SECOND_NS, UNKNOWN_NS)
 
-    async def test_a_hole_is_never_negative(self, tmp_path: Path) -> None:
+    async def test_a_hole_is_never_negative(self, place: Path | None) -> None:
         """Where clocks say that a session began before the last one ended, the doubt says so."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             first = await begin(log, start_ns=SECOND_NS)
             log.append([block(first, 0, 200)])
             second = await begin(log, start_ns=0)
@@ -135,9 +141,9 @@ class TestSessions:
                 End(2, 7, EndReason.SOURCE_ENDED),
             ]
 
-    async def test_nothing_is_appended_between_sessions(self, tmp_path: Path) -> None:
+    async def test_nothing_is_appended_between_sessions(self, place: Path | None) -> None:
         """What arrives while a session begins, or after the end, is refused."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             with pytest.raises(RuntimeError, match="no session is running"):
                 log.append([Block(1, 0, 1, b"x")])
             session = await begin(log)
@@ -152,9 +158,9 @@ class TestSessions:
 
 
 class TestStarts:
-    async def test_live_gives_what_arrives_from_now_on(self, tmp_path: Path) -> None:
+    async def test_live_gives_what_arrives_from_now_on(self, place: Path | None) -> None:
         """A live cursor begins with the first frame that arrives after it was made."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             session = await begin(log)
             log.append([block(session, 0, 10)])
             cursor = await log.samples(StartLive(), max_latency=0)
@@ -162,9 +168,9 @@ class TestStarts:
             items = await take(cursor, lambda items: len(items) == 2)
         assert items == [session, block(session, 10, 5)]
 
-    async def test_live_before_the_first_session_waits_for_it(self, tmp_path: Path) -> None:
+    async def test_live_before_the_first_session_waits_for_it(self, place: Path | None) -> None:
         """A live cursor that is made before a session begins has all of that session."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             cursor = await log.samples(StartLive(), max_latency=0)
             assert await cursor.next(timeout=0) == []
             reading = asyncio.create_task(take(cursor, lambda items: len(items) == 2))
@@ -185,10 +191,10 @@ class TestStarts:
         assert items == [first, block(first, 0, 10), second, block(second, 0, 10)]
 
     async def test_a_position_past_the_end_of_a_finished_session_goes_on(
-        self, tmp_path: Path
+        self, place: Path | None
     ) -> None:
         """Past a finished session's last frame the stream goes on with the next session."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             first = await begin(log)
             log.append([block(first, 0, 10)])
             second = await begin(log)
@@ -198,10 +204,10 @@ class TestStarts:
                 assert await there(cursor) == [first, second, block(second, 0, 2)]
 
     async def test_a_position_past_the_end_of_the_running_session_is_refused(
-        self, tmp_path: Path
+        self, place: Path | None
     ) -> None:
         """The running session can be joined at its next frame, not later."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             session = await begin(log)
             log.append([block(session, 0, 10)])
             await log.samples(StartPosition(1, 10))
@@ -209,27 +215,27 @@ class TestStarts:
                 with pytest.raises(SequenceOutOfRangeError, match="come to sequence 10"):
                     await log.samples(StartPosition(1, sequence))
 
-    async def test_an_unknown_session_is_refused(self, tmp_path: Path) -> None:
+    async def test_an_unknown_session_is_refused(self, place: Path | None) -> None:
         """A session that the log does not have is an error that says so."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             await begin(log)
             for session_id in (0, 2, -1, 1 << 40, (1 << 63) - 1):
                 with pytest.raises(SessionNotFoundError, match="no session"):
                     await log.samples(StartPosition(session_id, 0))
 
-    async def test_another_log_is_refused(self, tmp_path: Path) -> None:
+    async def test_another_log_is_refused(self, place: Path | None) -> None:
         """A position that names another log is an error that tells both."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             await begin(log)
             with pytest.raises(LogNotFoundError) as caught:
                 await log.classifications(StartPosition(1, 0, "other"))
             assert caught.value.facts == {"log_id": log.log_id, "wanted": "other"}
 
-    async def test_a_time_is_mapped_by_utc(self, tmp_path: Path) -> None:
+    async def test_a_time_is_mapped_by_utc(self, place: Path | None) -> None:
         """A start by time begins at the first frame at or after it, in a hole with the next."""
         base = 1_700_000_000 * SECOND_NS
         utc = UtcEstimate(base, 0)
-        async with opened(tmp_path, utc=utc) as log:
+        async with opened(place, utc=utc) as log:
             first = await begin(log, start_ns=SECOND_NS, utc=utc)
             log.append([block(first, 0, 100)])
             second = await begin(log, start_ns=10 * SECOND_NS, utc=utc)
@@ -249,9 +255,9 @@ class TestStarts:
 
 
 class TestLiveEdge:
-    async def test_max_latency_gathers_frames(self, tmp_path: Path) -> None:
+    async def test_max_latency_gathers_frames(self, place: Path | None) -> None:
         """At the live edge a block is of max_latency's frames, joined from what arrived."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             session = await begin(log)
             cursor = await log.samples(StartLive(), max_latency=10 / RATE_HZ)
             assert await cursor.next() == [session]
@@ -264,18 +270,20 @@ class TestLiveEdge:
             assert await reading == [block(session, 0, 12, late=4)]
             assert cursor.position == Position(1, 12)
 
-    async def test_a_few_frames_do_not_wait_for_more_than_max_latency(self, tmp_path: Path) -> None:
+    async def test_a_few_frames_do_not_wait_for_more_than_max_latency(
+        self, place: Path | None
+    ) -> None:
         """Frames that are followed by none are delivered all the same."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             session = await begin(log)
             cursor = await log.samples(StartLive(), max_latency=0.2)
             log.append([block(session, 0, 3)])
             items = await take(cursor, lambda items: len(items) == 2)
         assert items == [session, block(session, 0, 3)]
 
-    async def test_a_simulated_clock_gathers_by_real_time(self, tmp_path: Path) -> None:
+    async def test_a_simulated_clock_gathers_by_real_time(self, place: Path | None) -> None:
         """Where time is simulated, what arrives during max_latency of real time is joined."""
-        async with opened(tmp_path, real_time=False) as log:
+        async with opened(place, real_time=False) as log:
             session = await begin(log)
             cursor = await log.samples(StartLive(), max_latency=0.05)
             assert await cursor.next() == [session]
@@ -286,9 +294,9 @@ class TestLiveEdge:
                 await asyncio.sleep(0)
             assert await reading == [block(session, 0, 5000)]
 
-    async def test_a_timeout_gives_nothing_and_loses_nothing(self, tmp_path: Path) -> None:
+    async def test_a_timeout_gives_nothing_and_loses_nothing(self, place: Path | None) -> None:
         """After a timeout the next call has what the timed-out one would have had."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             session = await begin(log)
             cursor = await log.samples(StartLive(), max_latency=10)
             assert await cursor.next() == [session]
@@ -298,9 +306,9 @@ class TestLiveEdge:
             log.append([block(session, 3, 997)])
             assert await cursor.next() == [block(session, 0, 1000)]
 
-    async def test_a_cancelled_reader_loses_nothing(self, tmp_path: Path) -> None:
+    async def test_a_cancelled_reader_loses_nothing(self, place: Path | None) -> None:
         """A call that is cancelled takes nothing, and leaves nobody waiting."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             session = await begin(log)
             cursor = await log.samples(StartLive(), max_latency=0)
             reading = asyncio.create_task(cursor.next())
@@ -371,9 +379,9 @@ class TestBlocks:
             items = await there(await log.samples(StartPosition(1, 15), max_latency=0))
             assert items[1:] == [gap(session, 15, 5), block(session, 20, 10)]
 
-    async def test_what_does_not_follow_is_refused_whole(self, tmp_path: Path) -> None:
+    async def test_what_does_not_follow_is_refused_whole(self, place: Path | None) -> None:
         """An item that does not follow on what is there is an error, and nothing is added."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             session = await begin(log)
             log.append([block(session, 0, 10)])
             with pytest.raises(ValueError, match="frame 15 comes next, not 16"):
@@ -404,9 +412,9 @@ class TestEnd:
             with pytest.raises(RuntimeError, match="End"):
                 await slow.next()
 
-    async def test_a_log_without_a_session_ends(self, tmp_path: Path) -> None:
+    async def test_a_log_without_a_session_ends(self, place: Path | None) -> None:
         """A cursor that waits for the first session gets the End at once."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             cursors = [await log.samples(StartLive()), await log.classifications(StartEarliest())]
             readers = [asyncio.create_task(drain(cursor)) for cursor in cursors]
             await asyncio.sleep(0)
@@ -414,9 +422,9 @@ class TestEnd:
             for reading in readers:
                 assert await reading == [End(0, 0, EndReason.STOPPING)]
 
-    async def test_close_ends_cursors_too(self, tmp_path: Path) -> None:
+    async def test_close_ends_cursors_too(self, place: Path | None) -> None:
         """A reader that waits when the log is closed gets the End."""
-        async with opened(tmp_path) as log:
+        async with opened(place) as log:
             session = await begin(log)
             reading = asyncio.create_task(drain(await log.samples(StartLive())))
             await asyncio.sleep(0)

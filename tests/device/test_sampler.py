@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -20,10 +21,18 @@ from holter_device import sampler as sampler_module
 from holter_device.adc import make_adc
 from holter_device.clock import make_clock
 from holter_device.config import Config
-from holter_device.errors import BusMissingError, DeviceError, RecordError, SourceError
+from holter_device.core import device_clock
+from holter_device.errors import (
+    BusMissingError,
+    ConfigError,
+    DeviceError,
+    RecordError,
+    SourceError,
+)
 from holter_device.grid import GapCause, Grid
-from holter_device.sampler import ProcessSampler, SamplerState, child_clock
+from holter_device.sampler import ProcessSampler, Sampler, SamplerState, child_clock
 from holter_device.samples import SampleFormat
+from holter_device.simulation.sampler import Sources, TaskSampler
 from holter_device.testing import LockstepClockServer
 from support.sampling import (
     Tile,
@@ -34,11 +43,23 @@ from support.sampling import (
     take,
 )
 
+Make = Callable[[Config], Sampler]
+
 GRID = Grid(10**9, 360.0)
 
 
 def _sampler(config: Config) -> ProcessSampler:
     return ProcessSampler(config, child_clock(config, time.monotonic_ns()))
+
+
+def _task(config: Config) -> TaskSampler:
+    return TaskSampler(config, device_clock(config, time.monotonic_ns()), Sources())
+
+
+@pytest.fixture(params=["process", "task"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Makes a sampler of each kind."""
+    return _sampler if request.param == "process" else _task
 
 
 def _expected(config: Config, frame_count: int) -> bytes:
@@ -50,10 +71,10 @@ def _expected(config: Config, frame_count: int) -> bytes:
 
 
 class TestSource:
-    async def test_open_tells_what_is_sampled(self) -> None:
+    async def test_open_tells_what_is_sampled(self, make: Make) -> None:
         """Kind, channels with the config's maps, format and speed are known when it is open."""
         config = Config(simulate="atrial", inputs=("A0", "A2"), reference_volts=5.0, speed="2")
-        sampler = _sampler(config)
+        sampler = make(config)
         info = await sampler.open()
         assert sampler.source is info
         assert (info.kind, info.sample_format, info.speed) == ("simulate", SampleFormat.U8, 2)
@@ -77,10 +98,10 @@ class TestSource:
         counts = counts_of(tiles)
         assert counts == _expected(config, len(counts) // 2)
 
-    async def test_real_time_has_every_frame_and_none_before_its_time(self) -> None:
+    async def test_real_time_has_every_frame_and_none_before_its_time(self, make: Make) -> None:
         """At speed 1 a simulated frame comes when its time has come, and none is missing."""
         config = Config(simulate="sinus")
-        sampler = _sampler(config)
+        sampler = make(config)
         await sampler.open()
         grid = Grid(time.monotonic_ns(), config.rate)
         early: list[Tile] = []
@@ -95,20 +116,19 @@ class TestSource:
         assert_contiguous(tiles)
         assert counts_of(tiles) == _expected(config, tiles[-1].next_sequence)
 
-    async def test_scaled_time_has_every_frame(self) -> None:
+    async def test_scaled_time_has_every_frame(self, make: Make) -> None:
         """At 50 times real time every frame is there, however late the grid's start is known."""
         config = Config(simulate="sinus", speed="50")
-        epoch_ns = time.monotonic_ns()
-        sampler = ProcessSampler(config, child_clock(config, epoch_ns))
+        sampler = make(config)
         await sampler.open()
-        now_ns = make_clock(child_clock(config, epoch_ns)).monotonic_ns()
+        now_ns = device_clock(config, time.monotonic_ns()).monotonic_ns()
         tiles = await take(sampler, Grid(now_ns, config.rate), 3600)
         await sampler.close()
         assert counts_of(tiles) == _expected(config, tiles[-1].next_sequence)
 
-    async def test_a_minute_of_simulated_time_is_one_of_the_grid(self) -> None:
+    async def test_a_minute_of_simulated_time_is_one_of_the_grid(self, make: Make) -> None:
         """At full speed the last minute is the grid's newest; blocks have no lateness."""
-        sampler = _sampler(Config(simulate="sinus", speed="max"))
+        sampler = make(Config(simulate="sinus", speed="max"))
         await sampler.open()
         tiles = await take(sampler, GRID, 100 * 360)
         quality = sampler.quality
@@ -120,9 +140,9 @@ class TestSource:
         assert recent.received_count == round(recent.duration_ns * 360 / 1e9)
         assert (quality.lateness_max_ns, recent.lateness_p999_ns) == (0, 0)
 
-    async def test_a_record_ends_normally(self, short_record: Path) -> None:
+    async def test_a_record_ends_normally(self, make: Make, short_record: Path) -> None:
         """A replay that is not looped is over after its last frame, with nothing left out."""
-        sampler = _sampler(Config(replay=str(short_record), speed="max"))
+        sampler = make(Config(replay=str(short_record), speed="max"))
         await sampler.open()
         tiles = await take(sampler, GRID)
         assert sampler.state is SamplerState.ENDED
@@ -130,14 +150,29 @@ class TestSource:
         assert (tiles[-1].next_sequence, gaps_of(tiles)) == (3600, [])
         await sampler.close()
 
-    async def test_the_reader_sets_the_pace_of_simulated_time(self) -> None:
+    async def test_the_reader_sets_the_pace_of_simulated_time(self, make: Make) -> None:
         """A source without a time of its own waits for its slower reader: nothing is lost."""
-        sampler = _sampler(Config(simulate="sinus", speed="max"))
+        sampler = make(Config(simulate="sinus", speed="max"))
         await sampler.open()
         tiles = await take(sampler, GRID, 4_000_000)  # more than the pipe and all buffers hold
         await sampler.close()
         assert_contiguous(tiles)
         assert gaps_of(tiles) == []
+
+    async def test_what_nobody_waits_for_comes_in_longer_blocks(self) -> None:
+        """A block of a task is a second while nobody watches, and 100 ms while somebody does."""
+        watched, config = False, Config(simulate="sinus", speed="20")
+        clock = device_clock(config, time.monotonic_ns())
+        sampler = TaskSampler(config, clock, Sources(), lambda: watched)
+        await sampler.open()
+        sizes: list[int] = []
+        async with contextlib.aclosing(sampler.tiles(1, Grid(clock.monotonic_ns(), 36.0))) as lists:
+            async for (tile,) in lists:
+                sizes.append(tile.frame_count)
+                watched = not watched
+                if len(sizes) == 4:
+                    break
+        assert sizes == [720, 72, 720, 72]
 
 
 class TestErrors:
@@ -149,12 +184,18 @@ class TestErrors:
         assert raised.value.facts["bus"] == "999"
         assert sampler.pid is None
 
-    async def test_a_record_that_is_missing_is_told(self, tmp_path: Path) -> None:
+    async def test_a_record_that_is_missing_is_told(self, make: Make, tmp_path: Path) -> None:
         """A path that is no record is one sentence, and leaves no process behind."""
-        sampler = _sampler(Config(replay=str(tmp_path / "none")))
+        sampler = make(Config(replay=str(tmp_path / "none")))
         with pytest.raises(RecordError, match="there is no record"):
             await sampler.open()
-        assert sampler.pid is None
+        assert getattr(sampler, "pid", None) is None
+
+    async def test_a_task_has_no_hardware(self) -> None:
+        """A sampler without a process refuses a chip, and a clock that a test holds."""
+        for config in (Config(), Config(simulate="sinus", clock="lockstep:nowhere")):
+            with pytest.raises(ConfigError, match="simulated or replayed source"):
+                await _task(config).open()
 
     async def test_a_child_that_cannot_start_is_told(self) -> None:
         """A launcher that fails is a SourceError, not a hang."""
@@ -304,18 +345,21 @@ class TestEnd:
             with pytest.raises(ProcessLookupError):
                 os.kill(pid, 0)
 
-    async def test_tiles_end_when_the_sampler_is_closed(self) -> None:
+    @pytest.mark.parametrize("speed", ["1", "max"])
+    async def test_tiles_end_when_the_sampler_is_closed(self, make: Make, speed: str) -> None:
         """Who still takes tiles of a closed sampler gets what is left, and no new child."""
-        sampler = _sampler(Config(simulate="sinus", speed="max"))
+        sampler = make(Config(simulate="sinus", speed=speed))
         await sampler.open()
-        lists = sampler.tiles(1, GRID)
+        lists = sampler.tiles(1, Grid(time.monotonic_ns(), 360.0))
         tiles = await anext(lists)
+        await sampler.close()
         await sampler.close()
         async for some in lists:
             tiles += some
         assert_contiguous(tiles)
         assert gaps_of(tiles) == []
-        assert (sampler.pid, sampler.quality.sampler_restart_count) == (None, 0)
+        assert sampler.quality.sampler_restart_count == 0
+        assert getattr(sampler, "pid", None) is None
 
     async def test_close_leaves_no_child_that_was_being_started(self) -> None:
         """Closed while a dead child is about to be replaced, tiles end and no child is left."""

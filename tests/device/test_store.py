@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import errno
+import functools
+import gc
 import hashlib
 import json
 import os
@@ -16,10 +18,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from holter_device.errors import DigestMismatchError, ModelNotFoundError, StoreFullError
+from holter_device.simulation.store import MemoryModelStore, ModelFiles
 from holter_device.store import (
     ActiveRecord,
     FileModelStore,
     ModelState,
+    ModelStore,
     Probation,
     ProbationState,
 )
@@ -27,6 +31,9 @@ from support.tflite_models import make_spec
 
 SPEC = make_spec()
 OLD, NEW = b"the old model", b"the new model, which is longer"
+
+
+MakeStore = Callable[[int], ModelStore]
 
 
 def sha256(model: bytes) -> str:
@@ -46,16 +53,76 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
-class TestStore:
-    def test_what_is_put_can_be_read(self, store: FileModelStore) -> None:
-        """A model that was put is there, with its spec, size and time."""
+@pytest.fixture(params=["file", "memory"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
+    """Makes an empty store of each kind, with a size."""
+    if request.param == "memory":
+        return functools.partial(MemoryModelStore, ModelFiles())
+    return functools.partial(FileModelStore, tmp_path / "models")
+
+
+class TestContract:
+    """What holds for every ModelStore."""
+
+    def test_what_is_put_can_be_read(self, make_store: MakeStore) -> None:
+        """A model that was put is there, with its spec, size and time, until it is removed."""
+        store = make_store(0)
         stored = store.put(sha256(OLD), OLD, SPEC)
         assert store.read(sha256(OLD)) == OLD
         assert store.get(sha256(OLD)) == stored
         assert (stored.spec, stored.size_bytes) == (SPEC, len(OLD))
         assert stored.store_time_ns > 0
         assert stored.state is ModelState.STORED
+        store.remove(sha256(OLD))
+        store.remove(sha256(OLD))
+        assert store.models() == ()
 
+    def test_the_record(self, make_store: MakeStore) -> None:
+        """The record is empty at first, then what was said last, with its probation."""
+        store = make_store(0)
+        assert store.record() == ActiveRecord()
+        probation = Probation(sha256=sha256(NEW), previous=sha256(OLD))
+        record = ActiveRecord(sha256(NEW), sha256(OLD), probation, 2)
+        store.set_record(record)
+        assert store.record() == record
+
+    def test_it_has_a_size(self, make_store: MakeStore) -> None:
+        """Beyond its size a store takes no model, changes nothing, and says what is taken."""
+        store = make_store(len(OLD) + len(NEW) - 1)
+        store.put(sha256(OLD), OLD, SPEC)
+        store.put(sha256(OLD), OLD, SPEC)
+        before = store.models()
+        with pytest.raises(StoreFullError, match="holter delete") as caught:
+            store.put(sha256(NEW), NEW, SPEC)
+        assert str(len(OLD) + len(NEW) - 1) in caught.value.facts["detail"]
+        assert store.models() == before
+        store.remove(sha256(OLD))
+        store.put(sha256(NEW), NEW, SPEC)
+
+    def test_the_order_of_models(self, make_store: MakeStore) -> None:
+        """The active one comes first, then the newest; each has its state."""
+        store = make_store(0)
+        for model in (b"1", b"2", b"3"):
+            store.put(sha256(model), model, SPEC)
+        store.set_record(ActiveRecord(sha256(b"1"), sha256(b"2")))
+        assert [(model.sha256, model.state) for model in store.models()] == [
+            (sha256(b"1"), ModelState.ACTIVE),
+            (sha256(b"3"), ModelState.STORED),
+            (sha256(b"2"), ModelState.PREVIOUS),
+        ]
+
+    @pytest.mark.parametrize("name", ["0" * 64, "", "../active", "A" * 64, "0" * 63 + "\n"])
+    def test_unknown_names(self, make_store: MakeStore, tmp_path: Path, name: str) -> None:
+        """A name that is no stored model's is not found, and never leaves the directory."""
+        store = make_store(0)
+        tmp_path.joinpath("active.json").write_text("{}")
+        for call in (store.get, store.read):
+            with pytest.raises(ModelNotFoundError) as caught:
+                call(name)
+            assert caught.value.facts == {"sha256": name}
+
+
+class TestStore:
     def test_it_outlives_the_process(self, store: FileModelStore, directory: Path) -> None:
         """A store that is opened again has the same models and record."""
         store.put(sha256(OLD), OLD, SPEC)
@@ -88,39 +155,6 @@ class TestStore:
         old = {"active": sha256(OLD), "previous": ""}
         directory.joinpath("active.json").write_text(json.dumps(old))
         assert store.record() == ActiveRecord(sha256(OLD))
-
-    def test_it_has_a_size(self, tmp_path: Path) -> None:
-        """Beyond its size a store takes no model, changes nothing, and says what is taken."""
-        store = FileModelStore(tmp_path / "small", len(OLD) + len(NEW) - 1)
-        store.put(sha256(OLD), OLD, SPEC)
-        store.put(sha256(OLD), OLD, SPEC)
-        before = sorted(path.name for path in tmp_path.joinpath("small").iterdir())
-        with pytest.raises(StoreFullError, match="holter delete") as caught:
-            store.put(sha256(NEW), NEW, SPEC)
-        assert str(len(OLD) + len(NEW) - 1) in caught.value.facts["detail"]
-        assert sorted(path.name for path in tmp_path.joinpath("small").iterdir()) == before
-        store.remove(sha256(OLD))
-        store.put(sha256(NEW), NEW, SPEC)
-
-    def test_the_order_of_models(self, store: FileModelStore) -> None:
-        """The active one comes first, then the newest; each has its state."""
-        for model in (b"1", b"2", b"3"):
-            store.put(sha256(model), model, SPEC)
-        store.set_record(ActiveRecord(sha256(b"1"), sha256(b"2")))
-        assert [(model.sha256, model.state) for model in store.models()] == [
-            (sha256(b"1"), ModelState.ACTIVE),
-            (sha256(b"3"), ModelState.STORED),
-            (sha256(b"2"), ModelState.PREVIOUS),
-        ]
-
-    @pytest.mark.parametrize("name", ["0" * 64, "", "../active", "A" * 64, "0" * 63 + "\n"])
-    def test_unknown_names(self, store: FileModelStore, directory: Path, name: str) -> None:
-        """A name that is no stored model's is not found, and never leaves the directory."""
-        directory.with_name("active.json").write_text("{}")
-        for call in (store.get, store.read):
-            with pytest.raises(ModelNotFoundError) as caught:
-                call(name)
-            assert caught.value.facts == {"sha256": name}
 
     def test_a_damaged_model_is_reported(self, store: FileModelStore, directory: Path) -> None:
         """Bytes that no longer have their digest are not given out; putting them anew heals."""
@@ -252,15 +286,13 @@ def assert_clean(store: FileModelStore, directory: Path) -> None:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The store against a dict."""
+    """A store against a dict."""
 
-    directory: Path
+    make: Callable[[], ModelStore]
 
     def __init__(self) -> None:
         super().__init__()
-        for path in self.directory.glob("*"):
-            path.unlink()
-        self.store = FileModelStore(self.directory)
+        self.store = type(self).make()
         self.models: dict[str, bytes] = {}
         self.record = ActiveRecord()
 
@@ -284,6 +316,27 @@ class StoreMachine(RuleBasedStateMachine):
             self.record = ActiveRecord(name, self.record.active)
             self.store.set_record(self.record)
 
+    @invariant()
+    def same(self) -> None:
+        """Models, record and states are those of the dict."""
+        found = {model.sha256: model for model in self.store.models()}
+        assert {name: self.store.read(name) for name in found} == self.models
+        assert self.store.record() == self.record
+        for name, model in found.items():
+            assert model.spec.version == len(self.models[name])
+            assert (model.state is ModelState.ACTIVE) == (name == self.record.active)
+
+
+class FileStoreMachine(StoreMachine):
+    """A FileModelStore, which is cut off and opened again now and then."""
+
+    directory: Path
+
+    def __init__(self) -> None:
+        for path in self.directory.glob("*"):
+            path.unlink()
+        super().__init__()
+
     @rule()
     def open_again(self) -> None:
         """Start again."""
@@ -296,22 +349,24 @@ class StoreMachine(RuleBasedStateMachine):
         self.open_again()
         assert not list(self.directory.glob("*.tmp"))
 
-    @invariant()
-    def same(self) -> None:
-        """Models, record and states are those of the dict."""
-        found = {model.sha256: model for model in self.store.models()}
-        assert {name: self.store.read(name) for name in found} == self.models
-        assert self.store.record() == self.record
-        for name, model in found.items():
-            assert model.spec.version == len(self.models[name])
-            assert (model.state is ModelState.ACTIVE) == (name == self.record.active)
+
+def _run(machine: type[StoreMachine], **attributes: Any) -> None:
+    options = settings(max_examples=15, stateful_step_count=20, deadline=None)
+    run_state_machine_as_test(type("Machine", (machine,), attributes), settings=options)
 
 
 def test_any_order_of_calls(tmp_path: Path) -> None:
     """Whatever is called in whatever order, the store holds what a dict would."""
-    machine = type("Machine", (StoreMachine,), {"directory": tmp_path})
-    options = settings(max_examples=15, stateful_step_count=20, deadline=None)
-    run_state_machine_as_test(machine, settings=options)
+    make = functools.partial(FileModelStore, tmp_path)
+    _run(FileStoreMachine, directory=tmp_path, make=make)
+
+
+def test_any_order_of_calls_in_memory() -> None:
+    """The same of a store in memory; files that no store has any more are forgotten."""
+    files = ModelFiles()
+    _run(StoreMachine, make=functools.partial(MemoryModelStore, files))
+    gc.collect()
+    assert not files
 
 
 def test_description_is_json(store: FileModelStore, directory: Path) -> None:

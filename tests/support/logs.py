@@ -40,11 +40,15 @@ class StandingClock(FollowingClock):
 
 @asynccontextmanager
 async def opened(
-    directory: Path, utc: UtcEstimate = _NO_UTC, **settings: Any
+    directory: Path | None, utc: UtcEstimate = _NO_UTC, **settings: Any
 ) -> AsyncIterator[Log]:
-    """A log that is closed in the end; a commit comes only when it is asked for."""
-    settings = {"retention_hours": 1000.0, "commit_interval": 3600.0, **settings}
-    log = await Log.open(directory, clock=StandingClock(utc), **settings)
+    """A log in a directory, or in memory; a commit comes only when it is asked for."""
+    settings = {"commit_interval": 3600.0, **settings}
+    if directory is None:
+        log = await Log.open_in_memory(StandingClock(utc), **settings)
+    else:
+        settings = {"retention_hours": 1000.0, **settings}
+        log = await Log.open(directory, clock=StandingClock(utc), **settings)
     try:
         yield log
     finally:

@@ -65,7 +65,7 @@ class Core:
         self.hostname = parts.hostname
         self._parts = parts
         epoch_ns = time.monotonic_ns()
-        self.clock = _device_clock(config, epoch_ns)
+        self.clock = device_clock(config, epoch_ns)
         self._paced = not isinstance(self.clock, MonotonicClock)
         self.sampler = parts.make_sampler(config, self.clock, epoch_ns)
         self._lines: LeadOffLines | None = None
@@ -255,7 +255,13 @@ class Core:
         ]
 
 
-def _device_clock(config: Config, epoch_ns: int) -> Clock:
+def device_clock(config: Config, epoch_ns: int) -> Clock:
+    """The clock of a device with these settings.
+
+    Args:
+        config: the settings.
+        epoch_ns: when a clock that is no real one begins, by CLOCK_MONOTONIC.
+    """
     if config.clock != "monotonic" or (config.simulated and config.speed_factor == SPEED_MAX):
         return FollowingClock(epoch_ns)
     if config.simulated and config.speed_factor != 1:

@@ -166,6 +166,7 @@ class Link(asyncio.SubprocessProtocol):
             answer = self._waiting.popleft()
             if not answer.done():
                 answer.set_exception(self._error())
+                answer.exception()  # where a start was cancelled, nobody is left to be told
 
     def _error(self) -> ChildEndedError:
         return ChildEndedError(self._name, self._end.result())

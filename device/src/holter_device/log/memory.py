@@ -96,8 +96,7 @@ class MemoryStorage:
 
     async def windows(self, session_id: int, sequence: int, upto: int) -> WindowPage:
         """No windows: all before `upto`, or before the session's end, are dropped."""
-        stored = self._sessions[-1]
-        if session_id != stored.session.session_id:
+        if not self._sessions or session_id != self._sessions[-1].session.session_id:
             ended = await self.session(session_id)
             upto = ended.next_sequence if ended else 0
         return WindowPage(upto, [], complete=True)
