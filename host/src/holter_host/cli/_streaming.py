@@ -80,3 +80,26 @@ def start_option(command: F) -> F:
         help="Where to start: live (what comes from now on), earliest (the first that the device "
         "keeps), SESSION:SEQUENCE, or a time, of this computer's zone where it names none.",
     )(command)
+
+
+def watch_options(command: F) -> F:
+    """What is read, from where, and until when: the options of the verbs that watch."""
+    options = (
+        click.option("--samples", is_flag=True, help="Read blocks of samples."),
+        click.option("--classifications", is_flag=True, help="Read classifications (the default)."),
+        start_option,
+        click.option(
+            "--seconds",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Stop after this long, by this computer's clock.",
+        ),
+        click.option(
+            "--count",
+            type=click.IntRange(min=1),
+            help="Stop after so many blocks and classifications.",
+        ),
+        no_reconnect_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -29,24 +29,13 @@ from holter_host.cli._common import (
     within,
 )
 from holter_host.cli._output import Event, event_json, event_line
-from holter_host.cli._streaming import ConnectionNotes, no_reconnect_option, start_option
+from holter_host.cli._streaming import ConnectionNotes, watch_options
 
 ALARM_SECONDS: Final = 0.5
 
 
 @click.command
-@click.option("--samples", is_flag=True, help="Print blocks of samples.")
-@click.option("--classifications", is_flag=True, help="Print classifications (the default).")
-@start_option
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Stop after this long, by this computer's clock.",
-)
-@click.option(
-    "--count", type=click.IntRange(min=1), help="Stop after so many blocks and classifications."
-)
-@no_reconnect_option
+@watch_options
 @device_option
 @json_option("Print one JSON object a line, its kind as the only key.")
 def watch(

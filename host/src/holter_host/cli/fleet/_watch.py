@@ -23,7 +23,7 @@ from holter_host import (
 )
 from holter_host.cli._common import emit_json, json_option, run_async, within
 from holter_host.cli._output import electrodes, event_json, plain, verdict
-from holter_host.cli._streaming import no_reconnect_option, start_option
+from holter_host.cli._streaming import watch_options
 from holter_host.cli.fleet._common import (
     COLOURS,
     error_json,
@@ -40,18 +40,7 @@ COLUMNS = ("device", "state", "class", "at", "windows", "no class", "missing", "
 
 @click.command
 @fleet_options
-@click.option("--samples", is_flag=True, help="Read blocks of samples.")
-@click.option("--classifications", is_flag=True, help="Read classifications (the default).")
-@start_option
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Stop after this long, by this computer's clock.",
-)
-@click.option(
-    "--count", type=click.IntRange(min=1), help="Stop after so many blocks and classifications."
-)
-@no_reconnect_option
+@watch_options
 @json_option("Print one JSON object an event: device, time, and the event under its kind.")
 def watch(
     fleet: Fleet,
