@@ -1,0 +1,120 @@
+"""The scripts in examples/ that work with a fleet, each as a process, on simulated devices."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import csv
+import io
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import ROOT
+from holter_host import Capture, Device, Fleet
+from support.simulated import simulated_fleet
+from support.tflite_models import averaging_model
+
+pytestmark = pytest.mark.litert
+
+MODEL = averaging_model(name="first")
+
+
+@contextlib.asynccontextmanager
+async def example(name: str, *arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A script that runs; it is killed at the end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(ROOT / "examples" / f"{name}.py"),
+        *map(str, arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def run(name: str, *arguments: object) -> tuple[str, str]:
+    """What a script that ends well says: stdout, stderr."""
+    async with example(name, *arguments) as process:
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+        return out.decode(), err.decode()
+
+
+async def deploy(inventory: Path, model: bytes) -> None:
+    """Give the devices that answer a model."""
+
+    async def work(device: Device) -> None:
+        await device.deploy(model)
+
+    async with Fleet.load(inventory) as fleet:
+        assert any([outcome.ok async for outcome in fleet.each(work)])
+
+
+async def test_status_to_csv(tmp_path: Path) -> None:
+    """Every device has one line; who is offline has an error and nothing else."""
+    async with simulated_fleet(tmp_path, "--devices", "4", "--offline", "1") as fleet:
+        out, _ = await run("fleet_status_to_csv", fleet.inventory)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert sorted(row["device"] for row in rows) == [f"sim-000{n}" for n in range(4)]
+    assert sorted(row["state"] for row in rows) == ["OFFLINE", "OK", "OK", "OK"]
+    for row in rows:
+        assert (row["rate_hz"] == "360.0") == (row["clock_ms"] != "") == (not row["error"])
+
+
+async def test_classifications(tmp_path: Path) -> None:
+    """Windows of several devices come with their times; it ends after as many as were wanted."""
+    async with simulated_fleet(tmp_path, "--devices", "3", "--offline", "1") as fleet:
+        await deploy(fleet.inventory, MODEL)
+        out, err = await run("fleet_classifications", fleet.inventory, "site", 20)
+    words = [line.split() for line in out.splitlines()]
+    assert len(words) == 20
+    assert len({device for _, device, *_ in words}) == 2
+    assert all(time.count(":") == 2 for time, *_ in words)
+    assert " is lost: " in err
+
+
+async def test_record(tmp_path: Path) -> None:
+    """Each device has a file, and one file has them all on one time axis without a hole."""
+    folder = tmp_path / "recordings"
+    async with simulated_fleet(tmp_path, "--devices", "3") as fleet:
+        out, _ = await run("fleet_record", fleet.inventory, folder, 1)
+    names = [f"sim-000{n}" for n in range(3)]
+    captures = {name: Capture.load(folder / f"{name}.npz") for name in names}
+    with np.load(folder / "aligned.npz") as aligned:
+        assert set(aligned) == {"utc_nanos", *names}
+        axis = aligned["utc_nanos"]
+        assert len(axis) > 0
+        for name, taken in captures.items():
+            times = taken.host_time_nanos()[:, 0]
+            assert times[0] <= axis[0] < axis[-1] <= times[-1]
+            # In the middle between two frames there is no other value than between theirs.
+            found = np.interp(axis, times, taken.millivolts()[:, 0])
+            assert np.array_equal(aligned[name], found)
+    assert "3 devices share" in out
+
+
+async def test_alert(tmp_path: Path) -> None:
+    """An electrode that comes off, and comes on again, is told once, and so is who is lost."""
+    flags = ("--devices", "2", "--offline", "1", "--simulate", "leads-off")
+    said: list[str] = []
+    async with (
+        simulated_fleet(tmp_path, *flags, "--speed", "20") as fleet,
+        example("fleet_alert", fleet.inventory, "echo", "ALERT:") as process,
+    ):
+        assert process.stdout is not None
+        while not any("ALERT" in line and "has its signal back" in line for line in said):
+            said.append((await process.stdout.readline()).decode().rstrip())
+            assert said[-1]
+    told = [line.split(" ", 1)[1] for line in said if line.startswith("sim-000")]
+    assert told.count("does not answer") == 1
+    electrode = [words for words in told if words != "does not answer"]
+    assert electrode == ["has an electrode off, or no signal", "has its signal back"]
