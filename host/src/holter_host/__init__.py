@@ -59,6 +59,19 @@ if TYPE_CHECKING:
         NothingSelectedError,
         load_inventory,
     )
+    from holter_host.rollout.api import (
+        DeviceState,
+        Rollout,
+        RolloutBusyError,
+        RolloutDevice,
+        RolloutRecord,
+        RolloutState,
+        approve_rollout,
+        resume_rollout,
+        rollout_devices,
+        rollouts,
+        undo_rollout,
+    )
     from holter_host.status import (
         DeployResult,
         DeviceStatus,
@@ -115,6 +128,7 @@ _MODULES: Final = (
     "client",
     "fleet_streams",
     "fleet",
+    "rollout.api",
     "sync",
     "bundle",
 )
@@ -138,6 +152,7 @@ __all__ = [
     "DeployResult",
     "Device",
     "DeviceError",
+    "DeviceState",
     "DeviceStatus",
     "DeviceUnreachableError",
     "EventStream",
@@ -174,6 +189,11 @@ __all__ = [
     "Recording",
     "RecordingState",
     "ReturnCause",
+    "Rollout",
+    "RolloutBusyError",
+    "RolloutDevice",
+    "RolloutRecord",
+    "RolloutState",
     "Runtime",
     "SampleBlock",
     "SampleEvent",
@@ -194,10 +214,15 @@ __all__ = [
     "UnclassifiableReason",
     "UtcEstimate",
     "__version__",
+    "approve_rollout",
     "connect",
     "connect_sync",
     "load_inventory",
     "read_bundle",
+    "resume_rollout",
+    "rollout_devices",
+    "rollouts",
+    "undo_rollout",
 ]
 
 

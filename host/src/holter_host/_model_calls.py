@@ -26,15 +26,17 @@ class ModelCalls(Connection):
 
     async def models(self) -> tuple[StoredModel, ...]:
         """The models that the device holds, the active one first, then the newest first."""
-        request = model_pb.ListModelsRequest()
-        response = await self._call(model_grpc.ModelServiceStub, "ListModels", request)
-        return tuple(map(_convert.stored_model, response.models))
+        return (await self.holdings())[0]
 
     async def probation(self) -> Probation | None:
         """How the newest probation does, or did; None where the last swap had none."""
+        return (await self.holdings())[1]
+
+    async def holdings(self) -> tuple[tuple[StoredModel, ...], Probation | None]:
+        """`models` and `probation`, both of one moment."""
         request = model_pb.ListModelsRequest()
         response = await self._call(model_grpc.ModelServiceStub, "ListModels", request)
-        return _convert.probation(response)
+        return tuple(map(_convert.stored_model, response.models)), _convert.probation(response)
 
     async def verdict(
         self, sha256: str, on_window: Callable[[Probation], object] = lambda _: None

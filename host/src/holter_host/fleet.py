@@ -18,16 +18,21 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, Self, TypeVar, Unpack
 
 from holter_host._connection import CALL_SECONDS
 from holter_host._fan_out import fan_out
 from holter_host._fleet_feed import FleetStart, Kind, Wanted, merged
 from holter_host._reconnect import SILENCE_SECONDS
+from holter_host.bundle import Bundle
 from holter_host.client import Device, connect
 from holter_host.errors import BadInputError, DeadlineError, DeviceUnreachableError, HolterError
 from holter_host.fleet_streams import FleetEvent
 from holter_host.inventory import FleetDevice, Inventory, load_inventory
+from holter_host.rollout import start
+from holter_host.rollout.api import Rollout
+from holter_host.rollout.hands import Hands, LocalHands
+from holter_host.rollout.start import Model, RolloutOptions
 from holter_host.status import DeviceStatus
 
 CONCURRENCY: Final = 64
@@ -233,6 +238,54 @@ class Fleet:
 
     def _connect(self, device: FleetDevice) -> Device:
         return connect(device.address, timeout=self._timeout, silence=self._silence)
+    def deploy(self, model: Model, **options: Unpack[RolloutOptions]) -> Rollout:
+        """Bring a model to every device, in waves; iterate over what this gives to run it.
+
+            rollout = fleet.deploy("rhythm.tflite", waves="1,10%,100%", max_failures="2%")
+            async for device in rollout:
+                print(device.device.name, device.state, device.message)
+
+        Each wave waits until the devices of the one before have ended the model's probation. What
+        is done is in a journal before it is done, so a rollout that was cut off, by whatever, goes
+        on by `resume_rollout`, which also asks again who was offline.
+
+        Args:
+            model: a model file by its path, or as `read_bundle` gave it.
+            options: the attributes of `RolloutOptions`.
+
+        Raises:
+            BadInputError: an option cannot be used; when it is iterated over: the path holds no
+                model file.
+            NothingSelectedError: no device is a canary.
+
+        Raises (when it is iterated over):
+            RolloutBusyError: a rollout that runs has one of the devices.
+            JournalError: the journal cannot be used.
+        """
+        return start.deploy(self.inventory, model, self.hands, **options)
+
+    def activate(self, sha256: str, **options: Unpack[RolloutOptions]) -> Rollout:
+        """Make a model that the devices have stored the active one of each, as `deploy`.
+
+        Args:
+            sha256: its digest, or 8 or more first digits of it.
+            options: as for `deploy`.
+        """
+        return start.activate(self.inventory, sha256, self.hands, **options)
+
+    def rollback(self, **options: Unpack[RolloutOptions]) -> Rollout:
+        """Take each device back to the model before its active one, as `deploy`.
+
+        To take back what one rollout changed, and nothing else, there is `undo_rollout`. As the
+        devices do not depend on each other here, any number of them may fail, if nothing else is
+        said.
+        """
+        options.setdefault("max_failures", "100%")
+        return start.rollback(self.inventory, self.hands, **options)
+
+    def hands(self, model: Bundle | None) -> Hands:
+        """What works on the devices in a rollout that brings a model, or none."""
+        return LocalHands(model, concurrency=self._concurrency, timeout=self._timeout)
 
     async def _outcome(
         self, device: FleetDevice, work: Work[T], deadline: float | None

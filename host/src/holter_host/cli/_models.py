@@ -93,7 +93,7 @@ def models(address: str, as_json: bool) -> int:
 
     async def work() -> tuple[tuple[StoredModel, ...], Probation | None]:
         async with connect(address) as device:
-            return await device.models(), await device.probation()
+            return await device.holdings()
 
     found, probation = run_async(work())
     if as_json:

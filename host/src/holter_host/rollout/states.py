@@ -1,0 +1,343 @@
+"""What a rollout knows of a device, and what follows from what the device says: pure functions.
+
+                      look                 act                  look
+    PLANNED, PENDING ------> STARTED ------------> DEPLOYED ---------> HEALTHY
+                      |         |                     |
+                      |         |  refused            |  it went back by itself
+                      |         +-----> FAILED <------+
+                      +-> PENDING (offline), HELD (somebody else changed it)
+
+    STARTED, PENDING, DEPLOYED, HEALTHY ---> UNDOING ---> ROLLED_BACK or HELD
+
+A device is asked what it has (`Seen`) before anything is done with it, and the answer is written
+down before it is done. So whoever comes back after a crash asks again and knows what became of it:
+if the device has the target, it was done; if it has what it had before, it was not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from holter_host.enums import ModelState, ProbationState
+from holter_host.errors import (
+    ClassifierUnavailableError,
+    DeadlineError,
+    DeviceError,
+    DeviceUnreachableError,
+    HolterError,
+)
+from holter_host.inventory import FleetDevice
+from holter_host.status import Probation, StoredModel
+
+# With one of these nothing is known of a device but that it cannot be asked now.
+OFFLINE = (DeviceUnreachableError, DeadlineError, ClassifierUnavailableError)
+
+
+class DeviceState(enum.StrEnum):
+    """Where a device is in a rollout."""
+
+    PLANNED = "PLANNED"  # nothing was done with it
+    STARTED = "STARTED"  # it was asked; what became of it is not written down yet
+    DEPLOYED = "DEPLOYED"  # it has the model, which is on probation
+    HEALTHY = "HEALTHY"  # it has the model, and no probation is open
+    FAILED = "FAILED"  # it refused the model or went back from it, and has what it had
+    PENDING = "PENDING"  # it was offline; a resume asks it again
+    UNDOING = "UNDOING"  # it was asked to go back; what became of it is not known yet
+    ROLLED_BACK = "ROLLED_BACK"  # it has what it had before the rollout
+    HELD = "HELD"  # it is left as it is; `reason` says why
+
+
+# States in which the rollout may have changed a device.
+TOUCHED = frozenset(
+    {
+        DeviceState.STARTED,
+        DeviceState.PENDING,
+        DeviceState.DEPLOYED,
+        DeviceState.HEALTHY,
+        DeviceState.UNDOING,
+    }
+)
+
+
+# In these a device has yet to have its turn, or it is not known what came of it.
+UNSETTLED = (DeviceState.PLANNED, DeviceState.STARTED, DeviceState.PENDING)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Seen:
+    """What a device says of its models.
+
+    Attributes:
+        active: digest of the active one; "" where there is none.
+        previous: digest of the one before it; "" where there is none.
+        stored: digests of all.
+        probation: the newest probation, running or over.
+    """
+
+    active: str = ""
+    previous: str = ""
+    stored: tuple[str, ...] = ()
+    probation: Probation | None = None
+
+    @classmethod
+    def of(cls, models: Iterable[StoredModel], probation: Probation | None) -> Seen:
+        """What a list of models and a probation say."""
+        by_state = {model.state: model.sha256 for model in models}
+        return cls(
+            active=by_state.get(ModelState.ACTIVE, ""),
+            previous=by_state.get(ModelState.PREVIOUS, ""),
+            stored=tuple(model.sha256 for model in models),
+            probation=probation,
+        )
+
+    @property
+    def mark(self) -> str:
+        """A word by which a probation is told from every other one of the same device."""
+        p = self.probation
+        return f"{p.sha256}@{p.start_time}@{p.state}" if p else ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Move:
+    """What is to be done with a device.
+
+    Attributes:
+        sha256: the model that it is to have.
+        upload: whether the model is sent to it; else it has it.
+        ours: digests whose deploys are this rollout's own: one that runs is waited for.
+    """
+
+    sha256: str
+    upload: bool
+    ours: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a move.
+
+    Attributes:
+        seen: what the device said afterwards; None where it could not be asked.
+        error: why it was not done; None where it was.
+        facts: of the deploy, by name.
+    """
+
+    seen: Seen | None = None
+    error: HolterError | None = None
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """What a rollout knows of one device.
+
+    Attributes:
+        device: the device.
+        wave: number of its wave, from 0.
+        state: where it is.
+        target: digest that it is to have; the first digits of it, or "" for the model before its
+            active one, until it was asked.
+        before: digest that it had before the rollout, "" for none; None until it was asked.
+        mark: its newest probation before the rollout; see `Seen.mark`.
+        reason: why it is not HEALTHY, as one word: an ErrorReason, a ReturnCause, or OFFLINE,
+            NO_VERDICT, CHANGED, SUPERSEDED, NO_MODEL_BEFORE.
+        message: the same as a sentence.
+        facts: what is known beside, by name.
+    """
+
+    device: FleetDevice
+    wave: int = 0
+    state: DeviceState = DeviceState.PLANNED
+    target: str = ""
+    before: str | None = None
+    mark: str = ""
+    reason: str = ""
+    message: str = ""
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def may_be_changed(self) -> bool:
+        """Whether the device may have the target because of this rollout."""
+        return self.state in TOUCHED and self.before is not None and self.before != self.target
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether something was begun with the device, and what came of it is not known."""
+        return self.state is DeviceState.STARTED or (
+            self.state is DeviceState.PENDING and self.before is not None
+        )
+
+    @property
+    def counts_as_failed(self) -> bool:
+        """Whether it speaks against the model: it failed, or took it and then gave no verdict."""
+        return self.state is DeviceState.FAILED or (
+            self.state is DeviceState.DEPLOYED and self.reason != ""
+        )
+
+    def to(self, state: DeviceState, reason: str = "", message: str = "", **facts: Any) -> Row:
+        """It in another state."""
+        return dataclasses.replace(
+            self, state=state, reason=reason, message=message, facts={**self.facts, **facts}
+        )
+
+
+def is_open(row: Row) -> bool:
+    """Whether something is left to be done or asked, if the rollout is not taken back."""
+    return row.state in UNSETTLED or row.state is DeviceState.DEPLOYED
+
+
+def begin(row: Row, seen: Seen, upload: bool) -> tuple[Row, Move | None]:
+    """What is to be done with a device of which this was seen, and what is known then.
+
+    Args:
+        row: one that is PLANNED, or was begun before and is in doubt.
+        seen: what the device says.
+        upload: whether the rollout brings the model.
+    """
+    if row.before is None:
+        row = dataclasses.replace(row, before=seen.active, mark=seen.mark)
+        found = _whole(row.target, seen, upload)
+        if len(found) != 1:
+            return _no_model(row, found), None
+        row = dataclasses.replace(row, target=found[0])
+    elif seen.active not in (row.target, row.before) or _returned(row, seen):
+        return judge(row, seen), None
+    if seen.active == row.target:
+        return judge(row, seen), None
+    return row.to(DeviceState.STARTED), Move(row.target, upload, (row.target,))
+
+
+def settle(row: Row, seen: Seen) -> Row:
+    """A row that was in doubt, by what its device says: it was done, or is yet to be done."""
+    settled, move = begin(row, seen, upload=True)
+    return settled if move is None else settled.to(DeviceState.PLANNED)
+
+
+def end(row: Row, report: Report) -> Row:
+    """A row that is STARTED, after its move."""
+    row = dataclasses.replace(row, facts={**row.facts, **report.facts})
+    seen, error = report.seen, report.error
+    if seen is not None and (error is None or seen.active == row.target or _returned(row, seen)):
+        return judge(row, seen)
+    assert error is not None
+    if isinstance(error, OFFLINE):
+        return offline(row, error)
+    return _failed(row, error)
+
+
+def judge(row: Row, seen: Seen) -> Row:
+    """A row whose device was given the model, by what it says now."""
+    probation = seen.probation
+    if seen.active == row.target:
+        running = (
+            probation is not None
+            and probation.sha256 == row.target
+            and probation.state is ProbationState.RUNNING
+        )
+        return row.to(DeviceState.DEPLOYED if running else DeviceState.HEALTHY)
+    if probation is not None and _returned(row, seen):
+        return row.to(
+            DeviceState.FAILED,
+            probation.return_cause.value,
+            f"{row.device.name} went back to {probation.previous_sha256[:12]} after "
+            f"{probation.window_count} windows: {probation.reason}",
+        )
+    return _changed(row, seen)
+
+
+def offline(row: Row, error: HolterError) -> Row:
+    """A row whose device could not be asked."""
+    state = row.state
+    if state not in (DeviceState.DEPLOYED, DeviceState.UNDOING):
+        state = DeviceState.PENDING
+    return row.to(state, "OFFLINE", str(error))
+
+
+def not_asked(row: Row, error: HolterError) -> Row:
+    """A row whose device answered with an error when it was asked what it has."""
+    if isinstance(error, OFFLINE):
+        return offline(row, error)
+    if row.before is None:
+        return _failed(row, error)
+    # What it has is not known, so it is not said to have failed.
+    return dataclasses.replace(offline(row, error), reason=_reason(error))
+
+
+def leave(row: Row) -> Row:
+    """A row of a rollout that is taken back; who was offline and untouched stays so."""
+    if row.state is DeviceState.PENDING and row.before is None:
+        return row.to(DeviceState.PLANNED, row.reason, row.message)
+    return row
+
+
+def begin_undo(row: Row, seen: Seen) -> tuple[Row, Move | None]:
+    """What is to be done with a device that may have been changed, to take that back."""
+    if seen.active not in (row.target, row.before):
+        return _changed(row, seen), None
+    if row.before:
+        # Also where it has that model already: a deploy may still be on its way to it.
+        return row.to(DeviceState.UNDOING), Move(row.before, False, (row.target, row.before))
+    if seen.active == row.target:
+        message = f"{row.device.name} had no model before, so there is none to go back to"
+        return row.to(DeviceState.HELD, "NO_MODEL_BEFORE", message), None
+    return row.to(DeviceState.ROLLED_BACK), None
+
+
+def end_undo(row: Row, report: Report) -> Row:
+    """A row that is UNDOING, after its move."""
+    error = report.error
+    if error is None or (report.seen is not None and report.seen.active == row.before):
+        return row.to(DeviceState.ROLLED_BACK)
+    if isinstance(error, OFFLINE):
+        return offline(row, error)
+    return dataclasses.replace(_failed(row, error), state=DeviceState.HELD)
+
+
+def _whole(target: str, seen: Seen, upload: bool) -> list[str]:
+    """The digests that a target may mean on a device."""
+    if upload:
+        return [target]
+    if not target:
+        return [seen.previous] if seen.previous else []
+    return [sha256 for sha256 in seen.stored if sha256.startswith(target)]
+
+
+def _no_model(row: Row, found: list[str]) -> Row:
+    name = row.device.name
+    if found:
+        message = f"{name} holds {len(found)} models that begin with {row.target}: give more digits"
+        return row.to(DeviceState.FAILED, "AMBIGUOUS", message)
+    what = f"model {row.target[:12]}" if row.target else "model before its active one"
+    return row.to(DeviceState.FAILED, "MODEL_NOT_FOUND", f"{name} holds no {what}")
+
+
+def _returned(row: Row, seen: Seen) -> bool:
+    """Whether the device went back from the target since the rollout asked it first."""
+    probation = seen.probation
+    return (
+        probation is not None
+        and probation.sha256 == row.target
+        and probation.state is ProbationState.RETURNED
+        and seen.active != row.target
+        and seen.mark != row.mark
+    )
+
+
+def _changed(row: Row, seen: Seen) -> Row:
+    has = f"has {seen.active[:12]}" if seen.active else "has no active model"
+    message = f"{row.device.name} {has} now, by somebody else; it is left as it is"
+    return row.to(DeviceState.HELD, "CHANGED", message, active=seen.active)
+
+
+def _failed(row: Row, error: HolterError) -> Row:
+    facts = dict(error.metadata) if isinstance(error, DeviceError) else {}
+    return row.to(DeviceState.FAILED, _reason(error), str(error), **facts)
+
+
+def _reason(error: HolterError) -> str:
+    if isinstance(error, DeviceError):
+        return error.reason or error.code or "FAILED"
+    return "FAILED"
