@@ -67,11 +67,13 @@ if TYPE_CHECKING:
         RolloutRecord,
         RolloutState,
         approve_rollout,
+        default_hands,
         resume_rollout,
         rollout_devices,
         rollouts,
         undo_rollout,
     )
+    from holter_host.rollout.start import RolloutOptions
     from holter_host.status import (
         DeployResult,
         DeviceStatus,
@@ -129,6 +131,7 @@ _MODULES: Final = (
     "fleet_streams",
     "fleet",
     "rollout.api",
+    "rollout.start",
     "sync",
     "bundle",
 )
@@ -192,6 +195,7 @@ __all__ = [
     "Rollout",
     "RolloutBusyError",
     "RolloutDevice",
+    "RolloutOptions",
     "RolloutRecord",
     "RolloutState",
     "Runtime",
@@ -217,6 +221,7 @@ __all__ = [
     "approve_rollout",
     "connect",
     "connect_sync",
+    "default_hands",
     "load_inventory",
     "read_bundle",
     "resume_rollout",

@@ -24,16 +24,17 @@ from holter_host._connection import CALL_SECONDS
 from holter_host._fan_out import fan_out
 from holter_host._fleet_feed import FleetStart, Kind, Wanted, merged
 from holter_host._reconnect import SILENCE_SECONDS
-from holter_host.bundle import Bundle
+from holter_host.bundle import Bundle, read_bundle
 from holter_host.client import Device, connect
 from holter_host.errors import BadInputError, DeadlineError, DeviceUnreachableError, HolterError
 from holter_host.fleet_streams import FleetEvent
 from holter_host.inventory import FleetDevice, Inventory, load_inventory
+from holter_host.preflight import check
 from holter_host.rollout import start
 from holter_host.rollout.api import Rollout
 from holter_host.rollout.hands import Hands, LocalHands
 from holter_host.rollout.start import Model, RolloutOptions
-from holter_host.status import DeviceStatus
+from holter_host.status import DeployResult, DeviceStatus
 
 CONCURRENCY: Final = 64
 
@@ -238,6 +239,20 @@ class Fleet:
 
     def _connect(self, device: FleetDevice) -> Device:
         return connect(device.address, timeout=self._timeout, silence=self._silence)
+
+    async def judge(self, model: Model) -> AsyncGenerator[Outcome[DeployResult], None]:
+        """Let every device judge a model; nothing is stored and nothing swapped.
+
+        What is known beforehand to misfit a device (`preflight`) is not sent to it.
+
+        Raises:
+            BadInputError: the path holds no model file.
+        """
+        bundle = model if isinstance(model, Bundle) else await asyncio.to_thread(read_bundle, model)
+        async with contextlib.aclosing(self.each(Judge(bundle))) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
     def deploy(self, model: Model, **options: Unpack[RolloutOptions]) -> Rollout:
         """Bring a model to every device, in waves; iterate over what this gives to run it.
 
@@ -303,6 +318,18 @@ class Fleet:
                 return ended(OutcomeState.OK, await work(connection), None)
         except HolterError as error:
             return ended(OutcomeState.of(error), None, error)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judge:
+    """Asks a device what it thinks of a model."""
+
+    model: Bundle
+
+    async def __call__(self, connection: Device) -> DeployResult:
+        """What the gate found; raises what it refuses."""
+        check(self.model, connection.opened_status)
+        return await connection.deploy(self.model, validate_only=True)
 
 
 async def _status(connection: Device) -> DeviceStatus:

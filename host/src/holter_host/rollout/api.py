@@ -13,15 +13,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from holter_host._connection import CALL_SECONDS
 from holter_host.bundle import Bundle, parse_bundle
 from holter_host.errors import BadInputError
-from holter_host.rollout.engine import Approve, Engine, refuse
-from holter_host.rollout.hands import Hands, LocalHands
+from holter_host.rollout.engine import Engine
+from holter_host.rollout.hands import CONCURRENCY, Hands, LocalHands
 from holter_host.rollout.journal import Journal, default_path
 from holter_host.rollout.lock import Lock, RolloutBusyError
 from holter_host.rollout.plan import OnFailure, Plan, Share
@@ -44,6 +46,7 @@ __all__ = [
     "RolloutRecord",
     "RolloutState",
     "approve_rollout",
+    "default_hands",
     "resume_rollout",
     "rollout_devices",
     "rollouts",
@@ -87,8 +90,9 @@ class Rollout:
     time counts. Who stops iterating stops the rollout; `resume_rollout` takes it up again.
 
     Attributes:
+        journal: the file of its journal.
         record: the rollout as a whole; None before it has begun.
-        devices: what is known of each device, by its name.
+        devices: what is known of each device, by its name, in the order of their turn.
     """
 
     def __init__(
@@ -96,15 +100,13 @@ class Rollout:
         begin: Begin,
         journal: JournalPath,
         hands: MakeHands = LocalHands,
-        approve: Approve = refuse,
+        planned: Iterable[Row] = (),
     ) -> None:
         self._begin = begin
-        self._journal = Path(journal) if journal is not None else default_path()
+        self.journal = Path(journal) if journal is not None else default_path()
         self._hands = hands
-        self._approve = approve
-        self._engine: Engine | None = None
         self.record: RolloutRecord | None = None
-        self.devices: Mapping[str, Row] = {}
+        self.devices: Mapping[str, Row] = {row.device.name: row for row in planned}
 
     @property
     def id(self) -> int:
@@ -128,7 +130,7 @@ class Rollout:
         return self.state
 
     async def __aiter__(self) -> AsyncGenerator[Row, None]:
-        async with Journal(self._journal) as journal:
+        async with Journal(self.journal) as journal:
             begun = await self._begin(journal)
             try:
                 async with contextlib.aclosing(self._run(journal, begun)) as rows:
@@ -153,7 +155,6 @@ class Rollout:
             journal,
             self._hands(begun.model),
             tell=tell,
-            approve=self._approve,
         )
         work = asyncio.create_task(engine.undo() if begun.undo else engine.run())
         work.add_done_callback(lambda _: told.put_nowait(None))
@@ -168,11 +169,21 @@ class Rollout:
             self.record = engine.record
 
 
+def default_hands(*, concurrency: int = CONCURRENCY, timeout: float = CALL_SECONDS) -> MakeHands:
+    """What makes the hands of a rollout: this process, on so many devices at a time.
+
+    Args:
+        concurrency: how many are worked on at a time.
+        timeout: seconds that a call to a device may take, but for the deploy itself.
+    """
+    return functools.partial(LocalHands, concurrency=concurrency, timeout=timeout)
+
+
 def resume_rollout(
     rollout_id: int,
     *,
     journal: JournalPath = None,
-    approve: bool | Approve = False,
+    approve: bool = False,
     max_failures: str | None = None,
     hands: MakeHands = LocalHands,
 ) -> Rollout:
@@ -184,7 +195,7 @@ def resume_rollout(
     Args:
         rollout_id: its number.
         journal: the journal's file; by default the user's own.
-        approve: whether the next wave may begin, where it wants an approval; or who is asked.
+        approve: whether the next wave may begin, where it wants an approval.
         max_failures: how many may fail from now on; see `Fleet.deploy`.
         hands: makes what works on the devices.
 
@@ -201,12 +212,11 @@ def resume_rollout(
         if share is not None:
             plan = dataclasses.replace(plan, max_failures=share)
             begun.record = await journal.change(rollout_id, plan=plan)
-        if approve is True and begun.record.state is RolloutState.PAUSED:
+        if approve and begun.record.state is RolloutState.PAUSED:
             begun.record = await journal.change(rollout_id, approved=begun.record.wave)
         return begun
 
-    asked = refuse if isinstance(approve, bool) else approve
-    return Rollout(begin, journal, hands, asked)
+    return Rollout(begin, journal, hands)
 
 
 def undo_rollout(

@@ -25,13 +25,6 @@ MOST_POLL_SECONDS: Final = 5.0
 NO_VERDICT: Final = "NO_VERDICT"
 
 Tell = Callable[[Row], object]
-# Asked before a wave begins: whether it may.
-Approve = Callable[[RolloutRecord], Awaitable[bool]]
-
-
-async def refuse(record: RolloutRecord) -> bool:
-    """Approve of nothing: somebody else does, later."""
-    return False
 
 
 class Engine:
@@ -43,7 +36,6 @@ class Engine:
         journal: where everything is written down.
         hands: what works on the devices.
         tell: called with each row that has changed.
-        approve: asked before a wave that wants approval.
         clock: seconds that never go back.
         sleep: waits.
 
@@ -60,7 +52,6 @@ class Engine:
         hands: Hands,
         *,
         tell: Tell = lambda _: None,
-        approve: Approve = refuse,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -69,7 +60,6 @@ class Engine:
         self._journal = journal
         self._hands = hands
         self._tell = tell
-        self._approve = approve
         self._clock = clock
         self._sleep = sleep
         self._positions = {row.device.address: position for position, row in rows.items()}
@@ -140,16 +130,10 @@ class Engine:
         """Whether a wave needs no approval, or has it."""
         if not self.record.plan.approve or not self._of_wave(UNSETTLED):
             return True
-        approved = (await self._journal.load(self.record.id)).approved
-        if approved < self._wave:
-            if not await self._approve(self.record):
-                await self._change(
-                    RolloutState.PAUSED,
-                    note=f"wave {self._wave + 1} waits for an approval",
-                )
-                return False
-            await self._change(RolloutState.RUNNING, approved=self._wave)
-        return True
+        if (await self._journal.load(self.record.id)).approved >= self._wave:
+            return True
+        await self._change(RolloutState.PAUSED, note=f"wave {self._wave + 1} waits for an approval")
+        return False
 
     def _turns(self) -> Iterator[FleetDevice]:
         """The devices of the wave whose turn it is, until too many have failed."""

@@ -13,7 +13,6 @@ from holter_host.bundle import Bundle, read_bundle
 from holter_host.errors import BadInputError
 from holter_host.inventory import Inventory
 from holter_host.rollout.api import Begun, JournalPath, MakeHands, Rollout
-from holter_host.rollout.engine import Approve, refuse
 from holter_host.rollout.journal import Journal, now
 from holter_host.rollout.lock import who
 from holter_host.rollout.plan import OnFailure, Plan, Share, in_waves, wave_of
@@ -39,7 +38,8 @@ class RolloutOptions(TypedDict, total=False):
         max_failures: how many devices may fail: 3 in all, or "2%" of those in the waves so far.
             Default 0.
         on_failure: what is done when more fail: "rollback" (default) or "hold".
-        approve: whether each wave after the first wants an approval; or who is asked for it.
+        approve: whether each wave after the first wants an approval: the rollout pauses before
+            it, and `resume_rollout(id, approve=True)` goes on.
         health_seconds: how long the verdicts on the model are waited for in each wave; by default
             5 minutes, or twice as long as its probation takes where that is longer.
         deploy_seconds: how long one device may take to judge the model and swap it in; 120.
@@ -50,7 +50,7 @@ class RolloutOptions(TypedDict, total=False):
     canary: str
     max_failures: str | int
     on_failure: str
-    approve: bool | Approve
+    approve: bool
     health_seconds: float
     deploy_seconds: float
     journal: JournalPath
@@ -98,13 +98,13 @@ def _rollout(
 ) -> Rollout:
     devices, waves = in_waves(inventory, options.get("waves", "100%"), options.get("canary", ""))
     plan = _plan(waves, options)
+    planned = [
+        Row(device, wave=wave_of(position, waves)) for position, device in enumerate(devices)
+    ]
 
     async def begin(journal: Journal) -> Begun:
         target, label, model = await read()
-        rows = [
-            Row(device, wave=wave_of(position, waves), target=target)
-            for position, device in enumerate(devices)
-        ]
+        rows = [dataclasses.replace(row, target=target) for row in planned]
         record = RolloutRecord(
             kind=kind,
             target=target,
@@ -117,9 +117,7 @@ def _rollout(
         record, lock = await journal.create(record, rows, model.data if model else None)
         return Begun(record, dict(enumerate(rows)), model, lock)
 
-    approve = options.get("approve", False)
-    asked = refuse if isinstance(approve, bool) else approve
-    return Rollout(begin, options.get("journal"), hands, asked)
+    return Rollout(begin, options.get("journal"), hands, planned)
 
 
 def _plan(waves: tuple[int, ...], options: RolloutOptions) -> Plan:
@@ -140,7 +138,7 @@ def _plan(waves: tuple[int, ...], options: RolloutOptions) -> Plan:
         waves=waves,
         max_failures=Share.parse(str(options.get("max_failures", 0)), "max_failures"),
         on_failure=OnFailure(on_failure),
-        approve=bool(options.get("approve", False)),
+        approve=options.get("approve", False),
         health_seconds=health,
         deploy_seconds=given,
     )

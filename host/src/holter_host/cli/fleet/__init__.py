@@ -11,6 +11,12 @@ from holter_host.cli._verbs import Verbs
 VERBS: Final = {
     "status": ("_status", "Show what each device is and how it does."),
     "watch": ("_watch", "Show what each device streams, merged."),
+    "deploy": ("_deploy", "Bring a model to every device, in waves."),
+    "activate": ("_deploy", "Make a stored model the active one of every device."),
+    "rollback": ("_deploy", "Take back a rollout, or every device to its model before."),
+    "resume": ("_rollouts", "Go on with a rollout that did not get to its end."),
+    "approve": ("_rollouts", "Let the next wave of a rollout begin."),
+    "history": ("_rollouts", "List rollouts, or show the devices of one."),
 }
 
 

@@ -19,38 +19,55 @@ PARTIAL: Final = 3
 COLOURS: Final = {"OK": "green", "FAILED": "red", "OFFLINE": "yellow"}
 
 
-def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--inventory, --select, --concurrency and --timeout, which a verb gets as one `fleet`."""
+def fleet_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--inventory and --select, and `work_flags`."""
+    for flag in (
+        click.option(
+            "--select",
+            multiple=True,
+            metavar="SELECTOR",
+            help="Only devices that match, e.g. site=a,role!=test. See docs/fleet.md.",
+        ),
+        click.option(
+            "--inventory",
+            type=click.Path(path_type=Path),
+            default=Path("fleet.toml"),
+            envvar="HOLTER_FLEET",
+            show_default=True,
+            show_envvar=True,
+            help="The file that lists the devices.",
+        ),
+    ):
+        command = flag(command)
+    return work_flags(command)
 
-    @click.option(
-        "--inventory",
-        type=click.Path(path_type=Path),
-        default=Path("fleet.toml"),
-        envvar="HOLTER_FLEET",
-        show_default=True,
-        show_envvar=True,
-        help="The file that lists the devices.",
-    )
-    @click.option(
-        "--select",
-        multiple=True,
-        metavar="SELECTOR",
-        help="Only devices that match, e.g. site=a,role!=test. See docs/fleet.md.",
-    )
-    @click.option(
-        "--concurrency",
-        type=click.IntRange(min=1),
-        default=64,
-        show_default=True,
-        help="How many devices are worked on at a time.",
-    )
-    @click.option(
-        "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        default=10.0,
-        show_default=True,
-        help="Seconds within which a device has to answer.",
-    )
+
+def work_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--concurrency and --timeout."""
+    for flag in (
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=10.0,
+            show_default=True,
+            help="Seconds within which a device has to answer.",
+        ),
+        click.option(
+            "--concurrency",
+            type=click.IntRange(min=1),
+            default=64,
+            show_default=True,
+            help="How many devices are worked on at a time.",
+        ),
+    ):
+        command = flag(command)
+    return command
+
+
+def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The `fleet_flags`, which a verb gets as one `fleet`."""
+
+    @fleet_flags
     @functools.wraps(command)
     def with_fleet(
         *args: Any,
