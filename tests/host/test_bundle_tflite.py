@@ -69,7 +69,9 @@ def test_int8_edges_are_mapped(bundled: Any, tmp_path: Path) -> None:
     """Of a .tflite that takes and gives int8 the golden scores are those of its scale."""
     path = tmp_path / "int8.tflite"
     path.write_bytes(tflite_models.int8_edges(2.0, -100))
-    golden = bundled(path, unit="counts").golden
+    bundle = bundled(path, unit="counts")
+    golden = bundle.golden
+    assert bundle.spec.tolerance == pytest.approx(0.05 * golden.scores.max())
     whole = np.clip(np.rint(golden.windows[:, :3, 0] / 2) - 100, -128, 127)
     np.testing.assert_array_equal(golden.scores, (whole + 100) * 2)
 

@@ -284,12 +284,14 @@ class TestFidelity:
     def test_a_quantised_model_stays_below_what_a_device_may_differ_by(self) -> None:
         """The limit here leaves a margin of a device's tolerance, which scales with logits."""
         probabilities, logits = np.float32([[0.2, 0.8]]), np.float32([[-9, 20]])
-        assert default_tolerance("none", logits) == 1e-3
+        assert default_tolerance("none", probabilities) == 1e-3
+        assert default_tolerance("none", logits) == pytest.approx(2e-2)
         assert default_tolerance("int8", probabilities) == 0.05
         assert default_tolerance("dynamic", logits) == pytest.approx(1)
         for kind in ("float16", "dynamic", "int8"):
             assert difference_limit(kind, probabilities, 0.3) < 0.3
         assert difference_limit("none", logits, 0.3) == pytest.approx(2e-3)
+        assert difference_limit("none", logits, 1e-3) < 1e-3
 
     def test_half_precision_is_judged_by_labels(self) -> None:
         """Where the SavedModel itself rounds to float16, its labels count; float64 is exact."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 import statistics
 import time
@@ -81,7 +82,7 @@ class JudgedSet:
         actual = _in_chunks(scores, self.windows.windows, f"Comparing with {self.over}", tell)
         fidelity = Fidelity.measure(self.expected, actual)
         if loss == "none":
-            fidelity.check_difference(difference_limit(loss, self.expected, 0), loss)
+            fidelity.check_difference(difference_limit(loss, self.expected, math.inf), loss)
         fidelity.check_labels(allowed, loss, self.over)
         return {
             "windows": self.windows.facts(),

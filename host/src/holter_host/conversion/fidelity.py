@@ -137,7 +137,8 @@ def loss_of(kind: Quantize, computes_in: Collection[str]) -> Loss:
 
 def default_tolerance(loss: Loss, expected: Array) -> float:
     """What a device may differ by from golden scores where the user did not say."""
-    return FLOAT_TOLERANCE if loss == "none" else QUANTIZED_TOLERANCE * _scale(expected)
+    share = FLOAT_TOLERANCE if loss == "none" else QUANTIZED_TOLERANCE
+    return share * _scale(expected)
 
 
 def difference_limit(loss: Loss, expected: Array, tolerance: float) -> float:
@@ -146,12 +147,11 @@ def difference_limit(loss: Loss, expected: Array, tolerance: float) -> float:
     Args:
         loss: why they may differ.
         expected: the SavedModel's scores.
-        tolerance: what a device may differ by from them; where something is lost, a model stays
-            below it here, for the same ops round in other ways in another runtime.
+        tolerance: what a device may differ by from them; a model stays below it here, for the same
+            ops round in other ways in another runtime.
     """
-    if loss == "none":
-        return MAX_ABS_DIFFERENCE * _scale(expected)
-    return MARGIN * tolerance
+    limit = MARGIN * tolerance
+    return min(limit, MAX_ABS_DIFFERENCE * _scale(expected)) if loss == "none" else limit
 
 
 def _scale(expected: Array) -> float:

@@ -22,7 +22,7 @@ Every key may be left out; what is left out is read from the model or has a defa
     score_kind    probabilities where all golden scores lie in 0 to 1, else logits
     softmax       false
     select_tf_ops false
-    tolerance     1e-3, quantised 0.05
+    tolerance     1e-3, quantised 0.05, each of the greatest score where scores exceed 1
 """
 
 from __future__ import annotations

@@ -163,7 +163,8 @@ def bundle(job: Job) -> None:
     job.tell(f"Running {len(windows)} golden windows")
     golden = Golden(windows, _finite(checked.model.scores(windows, plan), "The .tflite"))
     kept = {"route": "bundle", "quantization": None}
-    tolerance = job.options.tolerance or FLOAT_TOLERANCE
+    loss: Loss = "int8" if checked.model.is_quantised else "none"
+    tolerance = job.options.tolerance or default_tolerance(loss, golden.scores)
     _save(job, tflite, checked.audit, checked.model.ends, plan, golden, kept, tolerance)
 
 

@@ -36,6 +36,7 @@ class TfliteModel:
     Attributes:
         ends: the names that were chosen.
         input_shape: whole shape of the input, None for a free axis.
+        is_quantised: whether any of its values or weights are.
 
     Raises:
         ConversionError: the runtime refuses the model.
@@ -62,6 +63,8 @@ class TfliteModel:
                 "convert the model with a float32 input, or a quantised one."
             )
         declared = self._input["shape_signature"]
+        tensors = self._interpreter.get_tensor_details()
+        self.is_quantised = any(t["quantization_parameters"]["scales"].size for t in tensors)
         self.input_shape: Shape = tuple(None if n < 0 else int(n) for n in declared)
 
     def scores(self, windows: npt.NDArray[np.float32], plan: InputPlan) -> npt.NDArray[np.float32]:
