@@ -27,11 +27,13 @@ def align(captures: dict[str, Capture]) -> dict[str, np.ndarray]:
     """
     times = {name: taken.host_time_nanos()[:, 0] for name, taken in captures.items()}
     first, last = max(t[0] for t in times.values()), min(t[-1] for t in times.values())
-    axis = np.arange(first, last, 1e9 / RATE_HZ)
+    # From the first on: nanoseconds since 1970 have more digits than a float64.
+    axis = np.arange(0, last - first + 1, 1e9 / RATE_HZ)
     signals = {
-        name: np.interp(axis, times[name], captures[name].millivolts()[:, 0]) for name in captures
+        name: np.interp(axis, times[name] - first, taken.millivolts()[:, 0])
+        for name, taken in captures.items()
     }
-    return {"utc_nanos": axis.astype(np.int64), **signals}
+    return {"utc_nanos": first + np.rint(axis).astype(np.int64), **signals}
 
 
 async def record(inventory: str, out: Path, seconds: float) -> dict[str, Capture]:
