@@ -268,6 +268,17 @@ class TestFidelity:
         with pytest.raises(ConversionError, match=r"differ by up to 0\.3 .*1 labels change"):
             fidelity.check_difference(1e-4, "none")
 
+    @pytest.mark.parametrize(
+        ("expected", "actual", "flips"),
+        [([0.2, 0.6, 0.49], [0.4, 0.4, 0.51], 2), ([-3, 0.4, 2], [-1, -0.1, 2], 1)],
+    )
+    def test_a_single_score_has_two_labels(
+        self, expected: list[float], actual: list[float], flips: int
+    ) -> None:
+        """The label of one probability changes at 0.5, that of one logit at 0."""
+        columns = (np.array(scores, np.float32)[:, None] for scores in (expected, actual))
+        assert Fidelity.measure(*columns).label_flips == flips
+
     def test_a_quantisation_may_change_so_many_labels(self) -> None:
         """At the share that is allowed it passes; one label more is refused, with what to do."""
         expected = np.eye(2, dtype=np.float32)[np.zeros(200, int)]

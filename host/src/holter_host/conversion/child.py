@@ -8,7 +8,7 @@ when it started (file descriptor 1 then goes to stderr, so that no library can w
                                                       was seen of this machine and is not in it
     {"error": {"kind": "bad_input" | "conversion", "message": SENTENCE}}
 
-A request has `do` ("convert" or "bundle") and the fields of `pipeline.Job`: `model`,
+A request has `do` ("convert" or "bundle") and the fields of `job.Job`: `model`,
 `default_name`, `options` and `output`. The process ends when stdin does, so it does not outlive
 its parent.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from holter_host.conversion import pipeline
+from holter_host.conversion.job import Job
 from holter_host.conversion.options import ConversionOptions
 from holter_host.errors import BadInputError, HolterError
 
@@ -40,7 +41,7 @@ def _answer(request: dict[str, Any], answers: TextIO) -> None:
         print(json.dumps(answer), file=answers)
 
     try:
-        job = pipeline.Job(
+        job = Job(
             model=Path(request["model"]),
             default_name=request["default_name"],
             options=ConversionOptions.from_dict(request["options"]),

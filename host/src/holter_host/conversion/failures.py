@@ -45,8 +45,8 @@ _OP_ERROR: Final = re.compile(r"'tf\.(\w+)' op ([^\n]+)")
 _NODE: Final = re.compile(r"\{\{.*?\}\}\s*")
 
 
-class StateError(ConversionError):
-    """Error raised when a window's scores depend on the windows before: no route mends that."""
+class FinalError(ConversionError):
+    """Error raised for what no other route would mend: state, or what a quantisation costs."""
 
 
 class FreezeError(ConversionError):

@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from holter_host.conversion.failures import FinalError
 from holter_host.conversion.options import Quantize
-from holter_host.conversion.resolve import FLOAT_TOLERANCE
+from holter_host.conversion.resolve import FLOAT_TOLERANCE, are_probabilities
 from holter_host.errors import ConversionError
 
 MAX_ABS_DIFFERENCE: Final = 1e-4
@@ -32,7 +33,8 @@ class Fidelity:
         window_count: how many windows.
         max_abs_difference: greatest absolute difference of any score.
         mean_abs_difference: mean absolute difference of all scores.
-        label_flips: windows whose highest score belongs to another label.
+        label_flips: windows whose highest score belongs to another label; of a single score, those
+            where it is on the other side of 0.5, or of 0 for logits.
     """
 
     window_count: int
@@ -62,7 +64,7 @@ class Fidelity:
             window_count=len(expected),
             max_abs_difference=float(difference.max()),
             mean_abs_difference=float(difference.mean()),
-            label_flips=int((expected.argmax(axis=1) != actual.argmax(axis=1)).sum()),
+            label_flips=_flips(expected, actual),
         )
 
     def facts(self) -> dict[str, Any]:
@@ -74,7 +76,7 @@ class Fidelity:
         """Refuse a model that is not faithful.
 
         Raises:
-            ConversionError: a difference is over the limit.
+            ConversionError: a difference is over the limit; a FinalError where something is lost.
         """
         if self.max_abs_difference <= limit:
             return
@@ -84,7 +86,7 @@ class Fidelity:
         )
         if loss == "none":
             raise ConversionError(f"The converted model disagrees with the SavedModel: {said}.")
-        raise ConversionError(
+        raise FinalError(
             f"{_how(loss)}, the model disagrees with the SavedModel: {said}; "
             f"{_REMEDIES[loss]}, or allow more with --tolerance."
         )
@@ -98,12 +100,12 @@ class Fidelity:
             over: what the windows are, as the error names them.
 
         Raises:
-            ConversionError: it does.
+            FinalError: it does.
         """
         if self.label_flips <= allowed * self.window_count:
             return
         share = 100 * self.label_flips / self.window_count
-        raise ConversionError(
+        raise FinalError(
             f"{_how(loss)}, the model changes the label of "
             f"{self.label_flips} of {self.window_count} "
             f"windows of {over}, {share:.2g} % (allowed {100 * allowed:g} %); "
@@ -152,6 +154,13 @@ def difference_limit(loss: Loss, expected: Array, tolerance: float) -> float:
     """
     limit = MARGIN * tolerance
     return min(limit, MAX_ABS_DIFFERENCE * _scale(expected)) if loss == "none" else limit
+
+
+def _flips(expected: Array, actual: Array) -> int:
+    if expected.shape[1] > 1:
+        return int((expected.argmax(axis=1) != actual.argmax(axis=1)).sum())
+    threshold = 0.5 if are_probabilities(expected) else 0.0
+    return int(((expected > threshold) != (actual > threshold)).sum())
 
 
 def _scale(expected: Array) -> float:

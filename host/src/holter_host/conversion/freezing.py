@@ -11,7 +11,7 @@ from typing import Any, Final
 import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
-from holter_host.conversion.failures import StateError
+from holter_host.conversion.failures import FinalError
 from holter_host.conversion.precision import make_single, other_precisions
 
 # Which input of each op is the shape of a list's elements.
@@ -42,7 +42,7 @@ def frozen(traced: Any) -> Frozen:
     """Freeze a concrete function of one input and one output, batch 1.
 
     Raises:
-        StateError: its scores depend on what it keeps from call to call.
+        FinalError: its scores depend on what it keeps from call to call.
         Exception: TensorFlow's own, where something in it cannot be frozen.
     """
     # The control flow is kept, for TensorFlow Lite has WHILE and not Enter, Merge and Exit. All
@@ -83,14 +83,14 @@ def _pruned(traced: Any) -> Any:
     layer's dropout), tf.print, assertions, a lookup table of another output.
 
     Raises:
-        StateError: the output depends on what is assigned.
+        FinalError: the output depends on what is assigned.
     """
     graph = convert_to_constants._run_inline_graph_optimization(traced, False, True)
     nodes = {node.name: node for node in graph.node}
     assigned = {_variable(nodes, node.input[0]) for node in nodes.values() if _is_assignment(node)}
     needed = _needed(nodes, traced.inputs[0].name, traced.outputs[0].name)
     if any(_variable(nodes, n.input[0]) in assigned for n in needed if n.op == "ReadVariableOp"):
-        raise StateError(
+        raise FinalError(
             "The model keeps state from window to window (a stateful layer, or the seed of a "
             "dropout that stays on), and a device gives each window a fresh start; export it "
             "without."

@@ -73,6 +73,8 @@ def _from_frozen(
     try:
         model = frozen(source.traced(plan, normalize))
         is_unrolled = quantizer.needs_unrolled and unroll.has_loop(model.graph)
+        if is_unrolled:
+            quantizer.tell("Writing out the loops, for int8")
         remade = unroll.unrolled if is_unrolled else imported
         function = remade(model.graph, model.input, model.output)
     except HolterError:

@@ -58,6 +58,7 @@ class Quantizer:
         edges: for int8, whether input and output are int8 too.
 
     Attributes:
+        tell: as it was given.
         needs_unrolled: whether a loop in the graph must be written out first: TensorFlow's
             calibrator dies by a signal in one.
     """
@@ -72,7 +73,7 @@ class Quantizer:
         self._kind = kind
         self._edges = tf.int8 if edges else tf.float32
         self._inputs = inputs
-        self._tell = tell
+        self.tell = tell
         self.needs_unrolled = kind == "int8"
 
     def convert(self, converter: Any) -> bytes:
@@ -96,7 +97,7 @@ class Quantizer:
         converter.representative_dataset = self._calibration
         converter._experimental_calibrate_only = True
         calibrated = _renamed(bytes(converter.convert()))
-        self._tell("Quantising")
+        self.tell("Quantising")
         return bytes(
             mlir_quantize(
                 calibrated,
@@ -109,7 +110,7 @@ class Quantizer:
     def _calibration(self) -> Iterator[list[npt.NDArray[np.float32]]]:
         for index, value in enumerate(self._inputs):
             if index % _PROGRESS_EVERY == 0:
-                self._tell(f"Calibrating: window {index + 1} of {len(self._inputs)}")
+                self.tell(f"Calibrating: window {index + 1} of {len(self._inputs)}")
             yield [value]
 
 

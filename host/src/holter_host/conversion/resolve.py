@@ -106,13 +106,12 @@ def resolve_spec(
             f"The labels {', '.join(labels)} are {len(labels)}, but the model gives {count} "
             f"{'score' if count == 1 else 'scores'}; name as many with --labels."
         )
-    is_probability = bool((scores >= -1e-6).all() and (scores <= 1 + 1e-6).all())
     values: dict[str, Any] = {
         "name": default_name,
         "rate_hz": DEFAULT_RATE_HZ,
         "hop": plan.window,
         "unit": DEFAULT_UNIT,
-        "score_kind": "probabilities" if is_probability else "logits",
+        "score_kind": "probabilities" if are_probabilities(scores) else "logits",
         "tolerance": tolerance,
         **options.spec_values(),
         **dataclasses.asdict(ends),
@@ -126,6 +125,11 @@ def resolve_spec(
         return ModelSpec(**values)
     except SpecError as error:
         raise BadInputError(f"{error}.") from error
+
+
+def are_probabilities(scores: npt.NDArray[np.float32]) -> bool:
+    """Whether all scores lie in 0 to 1, but for rounding."""
+    return bool((scores >= -1e-6).all() and (scores <= 1 + 1e-6).all())
 
 
 def choose(
