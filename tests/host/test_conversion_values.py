@@ -135,6 +135,13 @@ FAILURES: list[tuple[Any, str, type[Exception], str]] = [
         ConversionError,
         "its op TensorListReserve requires element_shape; build the model without",
     ),
+    (
+        conversion_failure,
+        'failed.<unknown>:0: error: loc(callsite(fused["Cast:", "PartitionedCall/dense/Cast@_f"] '
+        'at callsite(fused["While:", "b"]))): error: Unsupported type\nnote: c',
+        ConversionError,
+        r"at its op Cast \(dense/Cast\): Unsupported type; build the model without",
+    ),
     (conversion_failure, "", ConversionError, "no reason given"),
 ]
 

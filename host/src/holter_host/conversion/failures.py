@@ -42,6 +42,12 @@ _RUNNING: Final = (
 _OPS: Final = re.compile(r"^\s*(?:Flex|Custom) ops: (.+)$", re.MULTILINE)
 _REFUSED_OP: Final = re.compile(r"'(tf\.\w+)' op is neither a custom op nor a flex op")
 _OP_ERROR: Final = re.compile(r"'tf\.(\w+)' op ([^\n]+)")
+# Where the converter says of a place, loc(callsite(fused["Cast:", "dense/Cast@…"] at …)), what is
+# wrong there.
+_PLACED: Final = re.compile(
+    r'loc\([^"\n]*"(\w+):", [^"\n]*"(?:\w*PartitionedCall/)*([^"@\n]+)'
+    r"[^\n]*\): (?:error: )?([^\n]+)"
+)
 _NODE: Final = re.compile(r"\{\{.*?\}\}\s*")
 
 
@@ -90,6 +96,12 @@ def conversion_failure(error: Exception, path: Path) -> HolterError:
         return ConversionError(
             f"TensorFlow cannot convert {path}: its op {found[1]} {found[2].strip()}; build the "
             "model without."
+        )
+    placed = _PLACED.search(text)
+    if placed:
+        return ConversionError(
+            f"TensorFlow cannot convert {path}: at its op {placed[1]} ({placed[2]}): "
+            f"{placed[3].strip()}; build the model without."
         )
     return ConversionError(f"TensorFlow cannot convert {path}: {_first_line(error)}")
 
