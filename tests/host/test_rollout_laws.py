@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from holter_host.rollout.engine import Engine
 from holter_host.rollout.plan import OnFailure, Plan, Share
 from holter_host.rollout.record import RolloutState
-from holter_host.rollout.states import DeviceState, Row
+from holter_host.rollout.rows import DeviceState, Row
 from support.rollouts import (
     BEFORE,
     TARGET,
@@ -43,14 +43,14 @@ class Watched(MemoryHands):
         self.engine: Engine | None = None
         self.begun: list[tuple[int, float]] = []
 
-    async def _moved(self, device, move):
+    async def _moved(self, there, device, move, seconds):
         if move.upload:
             record, rows = self.engine.record, self.engine.rows.values()
             failures = sum(row.counts_as_failed for row in rows)
             self.begun.append(
                 (failures, record.plan.max_failures.of(record.plan.waves[record.wave]))
             )
-        return await super()._moved(device, move)
+        return await super()._moved(there, device, move, seconds)
 
 
 async def run_to_end(folder: Path, plan: Plan, devices, kills: Kills, concurrency: int):
@@ -66,7 +66,7 @@ async def run_to_end(folder: Path, plan: Plan, devices, kills: Kills, concurrenc
                 device.how = {"offline": "takes", "mute": "takes"}.get(device.how, device.how)
         while True:
             async with KillingJournal(path, synchronous="OFF") as journal:
-                engine = await engine_of(path, number, hands, kills, journal)
+                engine = await engine_of(journal, number, hands)
                 hands.engine = engine
                 journal.at = kills
                 try:

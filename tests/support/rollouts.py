@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from holter_host import (
     DeviceUnreachableError,
@@ -20,13 +20,13 @@ from holter_host import (
     ProbationState,
     ReturnCause,
 )
-from holter_host._fan_out import fan_out
+from holter_host.rollout.columns import now
 from holter_host.rollout.engine import Engine
-from holter_host.rollout.hands import Begun, Ended, Look
-from holter_host.rollout.journal import Journal, now
+from holter_host.rollout.hands import LocalHands
+from holter_host.rollout.journal import Journal
 from holter_host.rollout.plan import Plan, wave_of
 from holter_host.rollout.record import Kind, RolloutRecord
-from holter_host.rollout.states import Move, Report, Row, Seen
+from holter_host.rollout.rows import Move, Report, Row, Seen
 
 TARGET = "t" * 64
 BEFORE = "b" * 64
@@ -108,7 +108,7 @@ class MemoryDevice:
             self.active, self.previous = self.previous, ""
 
 
-class MemoryHands:
+class MemoryHands(LocalHands):
     """Hands on devices in memory.
 
     Args:
@@ -123,66 +123,32 @@ class MemoryHands:
         concurrency: int = 1,
         at: Callable[[str], object] = lambda _: None,
     ) -> None:
+        super().__init__(concurrency=concurrency)
         self.devices = devices
-        self._concurrency = concurrency
         self._at = at
 
-    async def carry(
-        self, devices: Iterable[FleetDevice], begun: Begun, ended: Ended, seconds: float
-    ) -> None:
-        """As `Hands.carry`."""
-
-        async def one(device: FleetDevice) -> None:
-            seen = await self._looked(device)
-            (move,) = await begun([(device, seen)])
-            if move is None:
-                return
-            assert isinstance(seen, Seen)
-            report = await self._moved(device, move)
-            await ended([(device, report)])
-
-        await self._all(devices, one)
-
-    async def look(
-        self, devices: Iterable[FleetDevice], seen: Callable[[Sequence[Look]], Awaitable[None]]
-    ) -> None:
-        """As `Hands.look`."""
-
-        async def one(device: FleetDevice) -> None:
-            await seen([(device, await self._looked(device))])
-
-        await self._all(devices, one)
-
-    async def _all(
-        self, devices: Iterable[FleetDevice], one: Callable[[FleetDevice], Awaitable[None]]
-    ) -> None:
-        async for _ in fan_out(devices, one, self._concurrency):
-            pass
-
-    async def _looked(self, device: FleetDevice) -> Seen | HolterError:
-        await asyncio.sleep(0)
-        try:
-            return self.devices[device.address].look()
-        except HolterError as error:
-            return error
-
-    async def _moved(self, device: FleetDevice, move: Move) -> Report:
+    async def _looked(self, stack: Any, device: FleetDevice) -> Any:
         await asyncio.sleep(0)
         there = self.devices[device.address]
-        self._at("before the move")
-        cut, there.how = (
-            there.how,
-            there.how.replace("cut early", "takes").replace("cut late", "takes"),
-        )
-        lost = DeviceUnreachableError("the connection broke")
         try:
-            if cut != "cut early":
+            return there, there.look()
+        except HolterError as error:
+            return None, error
+
+    async def _moved(self, there: Any, device: FleetDevice, move: Move, seconds: float) -> Report:
+        await asyncio.sleep(0)
+        self._at("before the move")
+        how = there.how
+        if how.startswith("cut"):
+            there.how = "takes"
+        try:
+            if how != "cut early":
                 there.move(move.sha256)
         except HolterError as error:
             return Report(error=error)
         self._at("after the move")
-        seen = there.look()
-        return Report(seen=seen, error=lost if cut.startswith("cut") else None)
+        lost = DeviceUnreachableError("the connection broke")
+        return Report(seen=there.look(), error=lost if how.startswith("cut") else None)
 
 
 class KillingJournal(Journal):
@@ -242,9 +208,7 @@ async def created(journal: Journal, plan: Plan, target: str = TARGET) -> int:
     return record.id
 
 
-async def engine_of(
-    path: Path, number: int, hands: MemoryHands, kills: Kills, journal: Journal
-) -> Engine:
+async def engine_of(journal: Journal, number: int, hands: MemoryHands) -> Engine:
     """What goes on with a rollout of a journal; its clock goes on with its sleep."""
     now_seconds = [0.0]
 

@@ -34,7 +34,7 @@ from holter_host.rollout.record import (
     RolloutState,
     exit_code,
 )
-from holter_host.rollout.states import DeviceState, Row
+from holter_host.rollout.rows import DeviceState, Row
 
 __all__ = [
     "DeviceState",

@@ -12,13 +12,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 
+from holter_host.errors import HolterError
 from holter_host.inventory import FleetDevice
 from holter_host.rollout import states
 from holter_host.rollout.hands import Hands, Look
 from holter_host.rollout.journal import Journal
 from holter_host.rollout.plan import OnFailure
 from holter_host.rollout.record import OVER, Kind, RolloutRecord, RolloutState
-from holter_host.rollout.states import UNSETTLED, DeviceState, Move, Report, Row, Seen
+from holter_host.rollout.rows import UNSETTLED, DeviceState, Move, Report, Row, Seen
 
 POLL_SECONDS: Final = 0.5
 MOST_POLL_SECONDS: Final = 5.0
@@ -97,17 +98,6 @@ class Engine:
         doubtful = [row.device for row in self.rows.values() if row.is_in_doubt]
         await self._hands.look(doubtful, self._settled)
 
-    async def _settled(self, looks: Sequence[Look]) -> None:
-        rows = []
-        for device, seen in looks:
-            position = self._positions[device.address]
-            row = self.rows[position]
-            if isinstance(seen, Seen):
-                rows.append((position, states.settle(row, seen)))
-            else:
-                rows.append((position, states.not_asked(row, seen)))
-        await self._write(rows)
-
     async def _run_waves(self) -> None:
         for wave in range(len(self.record.plan.waves)):
             self._wave = wave
@@ -143,31 +133,27 @@ class Engine:
             yield row.device
 
     async def _begun(self, looks: Sequence[Look]) -> list[Move | None]:
-        """Write down what devices have, and say what is to be done with them."""
-        moves: list[Move | None] = []
-        rows: list[tuple[int, Row]] = []
-        for device, seen in looks:
-            position = self._positions[device.address]
-            row, move = self.rows[position], None
-            if isinstance(seen, Seen):
-                began, move = states.begin(row, seen, self.record.kind is Kind.DEPLOY)
-                if move is not None and self._exceeded():  # since it got its turn
-                    began, move = row, None
-            else:
-                began = states.not_asked(row, seen)
-            rows.append((position, began))
-            moves.append(move)
-        await self._write(rows)
-        return moves
+        def begin(row: Row, seen: Seen) -> tuple[Row, Move | None]:
+            began, move = states.begin(row, seen, self.record.kind is Kind.DEPLOY)
+            # Too many may have failed since it got its turn.
+            return (row, None) if move is not None and self._exceeded() else (began, move)
+
+        return await self._write_looks(looks, begin, states.not_asked)
 
     async def _ended(self, reports: Sequence[tuple[FleetDevice, Report]]) -> None:
-        positions = [self._positions[device.address] for device, _ in reports]
-        await self._write(
-            [
-                (position, states.end(self.rows[position], report))
-                for position, (_, report) in zip(positions, reports, strict=True)
-            ]
-        )
+        await self._write_reports(reports, states.end)
+
+    async def _settled(self, looks: Sequence[Look]) -> None:
+        await self._write_looks(looks, lambda row, seen: (states.settle(row, seen), None))
+
+    async def _judged(self, looks: Sequence[Look]) -> None:
+        await self._write_looks(looks, lambda row, seen: (states.judge(row, seen), None))
+
+    async def _begun_undo(self, looks: Sequence[Look]) -> list[Move | None]:
+        return await self._write_looks(looks, states.begin_undo, states.not_asked_undo)
+
+    async def _ended_undo(self, reports: Sequence[tuple[FleetDevice, Report]]) -> None:
+        await self._write_reports(reports, states.end_undo)
 
     async def _wait_for_verdicts(self) -> None:
         """Ask the devices that have the model for their verdicts until all have one, or too late.
@@ -187,18 +173,7 @@ class Engine:
                 await self._sleep(pause)
                 pause = min(pause * 1.5, MOST_POLL_SECONDS)
             asked = True
-            await self._hands.look([row.device for _, row in waiting], self._judge)
-
-    async def _judge(self, looks: Sequence[Look]) -> None:
-        rows = []
-        for device, seen in looks:
-            position = self._positions[device.address]
-            row = self.rows[position]
-            if isinstance(seen, Seen):
-                rows.append((position, states.judge(row, seen)))
-            else:  # it may come back before it is too late
-                rows.append((position, row.to(row.state, "", str(seen))))
-        await self._write(rows)
+            await self._hands.look([row.device for _, row in waiting], self._judged)
 
     async def _is_healthy(self) -> bool:
         """Whether the waves so far let the next one begin; else the rollout ends here."""
@@ -232,30 +207,6 @@ class Engine:
         if not any(row.state is DeviceState.UNDOING for row in self.rows.values()):
             await self._change(RolloutState.ROLLED_BACK, note=self.record.note)
 
-    async def _begun_undo(self, looks: Sequence[Look]) -> list[Move | None]:
-        moves: list[Move | None] = []
-        rows: list[tuple[int, Row]] = []
-        for device, seen in looks:
-            position = self._positions[device.address]
-            row, move = self.rows[position], None
-            if isinstance(seen, Seen):
-                row, move = states.begin_undo(row, seen)
-            else:
-                row = states.offline(row.to(DeviceState.UNDOING), seen)
-            rows.append((position, row))
-            moves.append(move)
-        await self._write(rows)
-        return moves
-
-    async def _ended_undo(self, reports: Sequence[tuple[FleetDevice, Report]]) -> None:
-        positions = [self._positions[device.address] for device, _ in reports]
-        await self._write(
-            [
-                (position, states.end_undo(self.rows[position], report))
-                for position, (_, report) in zip(positions, reports, strict=True)
-            ]
-        )
-
     def _of_wave(self, wanted: Sequence[DeviceState]) -> list[tuple[int, Row]]:
         """The devices of this wave that are in one of these states."""
         return [item for item in self._in(wanted) if item[1].wave == self._wave]
@@ -274,6 +225,40 @@ class Engine:
     def _exceeded(self) -> bool:
         # Also where a resume is at an earlier wave: by the last one that had its turn.
         return self.record.plan.exceeded(self._failures(), self.record.wave)
+
+    async def _write_looks(
+        self,
+        looks: Sequence[Look],
+        follow: Callable[[Row, Seen], tuple[Row, Move | None]],
+        unknown: Callable[[Row, HolterError], Row] = states.not_asked,
+    ) -> list[Move | None]:
+        """Write down what follows from what devices have, and give what is to be done with them."""
+        rows: list[tuple[int, Row]] = []
+        moves: list[Move | None] = []
+        for device, seen in looks:
+            position = self._positions[device.address]
+            row, move = self.rows[position], None
+            if isinstance(seen, Seen):
+                row, move = follow(row, seen)
+            else:
+                row = unknown(row, seen)
+            rows.append((position, row))
+            moves.append(move)
+        await self._write(rows)
+        return moves
+
+    async def _write_reports(
+        self,
+        reports: Sequence[tuple[FleetDevice, Report]],
+        end: Callable[[Row, Report], Row],
+    ) -> None:
+        """Write down what follows from what became of moves."""
+        positions = [self._positions[device.address] for device, _ in reports]
+        ended = [
+            (position, end(self.rows[position], report))
+            for position, (_, report) in zip(positions, reports, strict=True)
+        ]
+        await self._write(ended)
 
     async def _write(self, rows: Sequence[tuple[int, Row]]) -> None:
         """Write rows down, and let them be what is known from then on."""

@@ -13,7 +13,8 @@ from holter_host.bundle import Bundle
 from holter_host.client import Device, connect
 from holter_host.errors import DeadlineError, HolterError
 from holter_host.inventory import FleetDevice
-from holter_host.rollout.states import OFFLINE, Move, Report, Seen
+from holter_host.rollout.rows import Move, Report, Seen
+from holter_host.rollout.states import OFFLINE
 from holter_host.rollout.steps import act, look
 
 CONCURRENCY: Final = 64

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from holter_host.rollout.plan import Plan
-from holter_host.rollout.states import DeviceState, Row
+from holter_host.rollout.rows import DeviceState, Row
 
 
 class Kind(enum.StrEnum):

@@ -13,11 +13,12 @@ from holter_host.bundle import Bundle, read_bundle
 from holter_host.errors import BadInputError
 from holter_host.inventory import Inventory
 from holter_host.rollout.api import Begun, JournalPath, MakeHands, Rollout
-from holter_host.rollout.journal import Journal, now
+from holter_host.rollout.columns import now
+from holter_host.rollout.journal import Journal
 from holter_host.rollout.lock import who
 from holter_host.rollout.plan import OnFailure, Plan, Share, in_waves, wave_of
 from holter_host.rollout.record import Kind, RolloutRecord
-from holter_host.rollout.states import Row
+from holter_host.rollout.rows import Row
 
 Model = str | os.PathLike[str] | Bundle
 

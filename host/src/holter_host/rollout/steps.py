@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from holter_host.bundle import Bundle
 from holter_host.client import Device
 from holter_host.errors import DeployInProgressError
-from holter_host.rollout.states import Move, Report, Seen
+from holter_host.rollout.rows import Move, Report, Seen
 from holter_host.status import DeployResult
 
 BUSY_POLL_SECONDS = 0.5
