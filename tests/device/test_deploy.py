@@ -134,7 +134,8 @@ class TestDeploy:
         assert not outcome.already_active
         names = [step.name for step in outcome.report.steps]
         assert names == [*JUDGED, "store", "swap"]
-        assert outcome.report.steps[-1].facts == {"session_id": "7", "swap_sequence": "1000"}
+        swap = {"session_id": "7", "swap_sequence": "1000", "probation": "none"}
+        assert outcome.report.steps[-1].facts == swap
         assert outcome.model.state is ModelState.ACTIVE
         assert outcome.model.spec.name == "new"
         assert await device.deployer.models() == (outcome.model,)

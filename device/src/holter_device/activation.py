@@ -154,7 +154,7 @@ class Activation:
                     session_id, swap_sequence = self._swap.swap(
                         classifier, keep=probation is not None
                     )
-                    facts |= {"session_id": str(session_id), "swap_sequence": str(swap_sequence)}
+                    facts |= _swapped(session_id, swap_sequence, probation)
             except BaseException:
                 await classifier.close()
                 raise
@@ -193,7 +193,7 @@ class Activation:
             new = dataclasses.replace(over, active=target, previous=before, starts=0)
             await self._change(lambda _record: new)
             session_id, swap_sequence = self._swap.swap(warm)
-            facts |= {"session_id": str(session_id), "swap_sequence": str(swap_sequence)}
+            facts |= _swapped(session_id, swap_sequence, None)
         self._now_active(warm, None, swap_sequence)
         return session_id, swap_sequence
 
@@ -352,6 +352,15 @@ class Activation:
         previous = before.previous if before.active == sha256 else before.active
         undo.callback(_try, self._store.set_record, before)
         self._store.set_record(ActiveRecord(sha256, previous, probation))
+
+
+def _swapped(session_id: int, swap_sequence: int, probation: Probation | None) -> dict[str, str]:
+    """What the gate tells of a swap."""
+    return {
+        "session_id": str(session_id),
+        "swap_sequence": str(swap_sequence),
+        "probation": "none" if probation is None else "begins",
+    }
 
 
 def _try(undo: Callable[[_T], None], argument: _T) -> None:

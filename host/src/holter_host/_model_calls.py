@@ -11,6 +11,7 @@ from holter.v1 import model_service_pb2 as model_pb
 from holter.v1 import model_service_pb2_grpc as model_grpc
 from holter_host import _convert, _models
 from holter_host._connection import Connection
+from holter_host._upload import Upload, UploadStub
 from holter_host.bundle import Bundle
 from holter_host.enums import ModelState, ProbationState
 from holter_host.errors import DeployInProgressError, DeviceUnreachableError, NotFoundError
@@ -65,7 +66,7 @@ class ModelCalls(Connection):
 
     async def deploy(
         self,
-        model: str | os.PathLike[str] | bytes | Bundle,
+        model: str | os.PathLike[str] | bytes | Bundle | Upload,
         *,
         validate_only: bool = False,
         timeout: float = DEPLOY_SECONDS,
@@ -76,7 +77,8 @@ class ModelCalls(Connection):
         times: a device that took the first one answers that the model is active already.
 
         Args:
-            model: a model file by its path, its bytes, or as `read_bundle` gave it.
+            model: a model file by its path, its bytes, or as `read_bundle` gave it; or the upload
+                that was made of one, which says itself whether it is only to be judged.
             validate_only: only judge; nothing is stored and nothing swapped.
             timeout: seconds that one try may take, the gate included.
 
@@ -86,18 +88,18 @@ class ModelCalls(Connection):
                 before anything is sent when the file is over the device's limit.
             DeployInProgressError: another deploy is running.
         """
-        data, sha256 = await asyncio.to_thread(
-            _models.load, model, self.opened_status.limits.max_model_bytes, self.address
-        )
-        request = model_pb.DeployModelRequest(
-            model=data, sha256=sha256, validate_only=validate_only
-        )
+        upload = model
+        if not isinstance(upload, Upload):
+            limit = self.opened_status.limits.max_model_bytes
+            upload = await asyncio.to_thread(
+                _models.upload, upload, limit, self.address, validate_only
+            )
 
         async def attempt() -> DeployResult:
-            kind = model_grpc.ModelServiceStub
-            return _convert.deploy_result(await self._call(kind, "DeployModel", request, timeout))
+            response = await self._call(UploadStub, "DeployModel", upload.request, timeout)
+            return _convert.deploy_result(response)
 
-        return await self._repeat(attempt, sha256)
+        return await self._repeat(attempt, upload.sha256)
 
     async def delete(self, sha256: str) -> StoredModel:
         """Delete a stored model; the active one and the one before it stay.

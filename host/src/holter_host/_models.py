@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from holter_host._upload import Upload
 from holter_host.bundle import Bundle, read_bundle
 from holter_host.errors import BadInputError, ModelRefusedError, NotFoundError
 from holter_host.status import StoredModel
@@ -16,26 +17,26 @@ from holter_host.status import StoredModel
 MIN_PREFIX: Final = 8
 
 
-def load(
-    model: str | os.PathLike[str] | bytes | Bundle, limit: int, address: str
-) -> tuple[bytes, str]:
-    """The bytes and the digest of a model of at most `limit` bytes, 0 for any.
+def upload(
+    model: str | os.PathLike[str] | bytes | Bundle, limit: int, address: str, validate_only: bool
+) -> Upload:
+    """The upload of a model of at most `limit` bytes, 0 for any.
 
     Raises:
         BadInputError: the path holds no model file.
         ModelRefusedError: it is over the limit.
     """
-    if isinstance(model, Bundle):
-        _check_size(len(model.data), limit, address)
-        return model.data, model.sha256
     if isinstance(model, bytes):
         _check_size(len(model), limit, address)
-        return model, hashlib.sha256(model).hexdigest()
-    path = Path(model)
-    if path.is_file():
-        _check_size(path.stat().st_size, limit, address)
-    bundle = read_bundle(path)
-    return bundle.data, bundle.sha256
+        sha256 = hashlib.sha256(model).hexdigest()
+        return Upload.of(model, sha256, validate_only=validate_only)
+    if not isinstance(model, Bundle):
+        path = Path(model)
+        if path.is_file():
+            _check_size(path.stat().st_size, limit, address)
+        model = read_bundle(path)
+    _check_size(len(model.data), limit, address)
+    return Upload.of(model.data, model.sha256, validate_only=validate_only)
 
 
 def _check_size(size: int, limit: int, address: str) -> None:

@@ -149,13 +149,8 @@ class Rollout:
             if row.state in _TOLD or row.counts_as_failed:
                 told.put_nowait(row)
 
-        engine = Engine(
-            begun.record,
-            begun.rows,
-            journal,
-            self._hands(begun.model),
-            tell=tell,
-        )
+        hands, begun.model = self._hands(begun.model), None
+        engine = Engine(begun.record, begun.rows, journal, hands, tell=tell)
         work = asyncio.create_task(engine.undo() if begun.undo else engine.run())
         work.add_done_callback(lambda _: told.put_nowait(None))
         try:

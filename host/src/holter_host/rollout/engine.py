@@ -65,6 +65,7 @@ class Engine:
         self._sleep = sleep
         self._positions = {row.device.address: position for position, row in rows.items()}
         self._wave = 0
+        self._failures = sum(row.counts_as_failed for row in rows.values())
 
     async def run(self) -> RolloutState:
         """Go on with the rollout, as far as it goes; how far that was.
@@ -177,10 +178,9 @@ class Engine:
 
     async def _is_healthy(self) -> bool:
         """Whether the waves so far let the next one begin; else the rollout ends here."""
-        failures = self._failures()
         if self._exceeded():
             allowed = self.record.plan.max_failures
-            note = f"{failures} failed, of which {allowed} may"
+            note = f"{self._failures} failed, of which {allowed} may"
             await self._change(
                 RolloutState.UNDOING if self._undoes() else RolloutState.HALTED, note=note
             )
@@ -215,16 +215,13 @@ class Engine:
         """The devices that are in one of these states, by their position."""
         return [item for item in self.rows.items() if item[1].state in wanted]
 
-    def _failures(self) -> int:
-        return sum(row.counts_as_failed for row in self.rows.values())
-
     def _undoes(self) -> bool:
         """Whether what was done is to be taken back."""
         return self._exceeded() and self.record.plan.on_failure is OnFailure.ROLLBACK
 
     def _exceeded(self) -> bool:
         # Also where a resume is at an earlier wave: by the last one that had its turn.
-        return self.record.plan.exceeded(self._failures(), self.record.wave)
+        return self.record.plan.exceeded(self._failures, self.record.wave)
 
     async def _write_looks(
         self,
@@ -265,6 +262,7 @@ class Engine:
         changed = [(position, row) for position, row in rows if row != self.rows[position]]
         await self._journal.record(self.record.id, changed)
         for position, row in changed:
+            self._failures += row.counts_as_failed - self.rows[position].counts_as_failed
             self.rows[position] = row
             self._tell(row)
 

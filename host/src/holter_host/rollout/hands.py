@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from holter_host._connection import CALL_SECONDS
 from holter_host._fan_out import fan_out
+from holter_host._upload import Upload
 from holter_host.bundle import Bundle
 from holter_host.client import Device, connect
 from holter_host.errors import DeadlineError, HolterError
@@ -64,10 +65,10 @@ class LocalHands:
         concurrency: int = CONCURRENCY,
         timeout: float = CALL_SECONDS,
     ) -> None:
-        self._model = model
+        self._upload = Upload.of(model.data, model.sha256) if model else None
         self._timeout = timeout
-        # Every upload is a copy of the model in gRPC; so its size limits how many there are.
-        size = len(model.data) if model else 0
+        # Every upload is copied in gRPC while it is sent; so its size limits how many there are.
+        size = self._upload.size_bytes if self._upload else 0
         self._concurrency = max(1, min(concurrency, UPLOAD_BYTES // max(size, 1)))
 
     async def carry(
@@ -107,9 +108,11 @@ class LocalHands:
         self, stack: contextlib.AsyncExitStack, device: FleetDevice
     ) -> tuple[Device | None, Seen | HolterError]:
         """A connection, which the stack closes, and what the device says on it."""
+        connection = connect(device.address, timeout=self._timeout)
+        # What `look` asks is all that need be known, so that is the first question.
+        connection.open()
+        stack.push_async_callback(connection.close)
         try:
-            connection = connect(device.address, timeout=self._timeout)
-            await stack.enter_async_context(connection)
             return connection, await look(connection)
         except HolterError as error:
             return None, error
@@ -125,7 +128,7 @@ class LocalHands:
         error: HolterError
         try:
             async with asyncio.timeout(seconds):
-                return await act(connection, move, self._model, seconds)
+                return await act(connection, move, self._upload, seconds)
         except HolterError as raised:
             error = raised
         except TimeoutError:

@@ -43,9 +43,9 @@ class Journal:
         self.path = Path(path)
         self._synchronous = synchronous
         self._thread = ThreadPoolExecutor(1, "journal")
-        self._writing = asyncio.Lock()
         self._waiting: list[tuple[int, int, Row]] = []
-        self._failed: JournalError | None = None
+        self._current: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Open it.
@@ -67,6 +67,8 @@ class Journal:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        writes = [write for write in (self._current, self._next) if write is not None]
+        await asyncio.gather(*writes, return_exceptions=True)  # whoever waited was told
         await self._run(self._ledger.close)
         self._thread.shutdown()
 
@@ -129,22 +131,22 @@ class Journal:
         Raises:
             JournalError: it is not.
         """
-        self._waiting += [(rollout_id, position, row) for position, row in rows]
-        async with self._writing:
-            if self._failed is not None:
-                raise self._failed
-            batch, self._waiting = self._waiting, []
-            if not batch:  # whoever wrote before has written these too
-                return
-            write = asyncio.ensure_future(self._run(self._ledger.write, batch))
-            try:
-                await asyncio.shield(write)
-            except asyncio.CancelledError:
-                await asyncio.wait([write])
-                raise
-            except JournalError as error:
-                self._failed = error
-                raise
+        waiting = [(rollout_id, position, row) for position, row in rows]
+        if not waiting:
+            return
+        self._waiting += waiting
+        if self._next is None:
+            self._next = asyncio.create_task(self._write(self._current), name="journal")
+        await asyncio.shield(self._next)
+
+    async def _write(self, before: asyncio.Task[None] | None) -> None:
+        """Write down what has come together until the write before is done, in one transaction."""
+        if before is not None:
+            await before  # after one that failed nothing is written any more
+        await asyncio.sleep(0)  # who is ready in this turn of the loop comes along
+        self._current, self._next = self._next, None
+        batch, self._waiting = self._waiting, []
+        await self._run(self._ledger.write, batch)
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         """Do something in the thread of the database."""
