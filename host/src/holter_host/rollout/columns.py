@@ -19,13 +19,13 @@ def now() -> str:
 
 
 def rollout_columns(record: RolloutRecord) -> dict[str, Any]:
-    """The columns of a rollout but for its number, changed now."""
+    """The columns of a rollout but for its number."""
     values = {
         field.name: getattr(record, field.name)
         for field in dataclasses.fields(record)
         if field.name != "id"
     }
-    return {**values, "plan": json.dumps(record.plan.as_json()), "change_time": now()}
+    return {**values, "plan": json.dumps(record.plan.as_json())}
 
 
 def record_of(values: dict[str, Any]) -> RolloutRecord:

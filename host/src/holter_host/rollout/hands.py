@@ -12,7 +12,7 @@ from holter_host._fan_out import fan_out
 from holter_host._upload import Upload
 from holter_host.bundle import Bundle
 from holter_host.client import Device, connect
-from holter_host.errors import DeadlineError, HolterError
+from holter_host.errors import DeadlineError, DeviceUnreachableError, HolterError
 from holter_host.inventory import FleetDevice
 from holter_host.rollout.rows import Move, Report, Seen
 from holter_host.rollout.states import OFFLINE
@@ -107,13 +107,19 @@ class LocalHands:
     async def _looked(
         self, stack: contextlib.AsyncExitStack, device: FleetDevice
     ) -> tuple[Device | None, Seen | HolterError]:
-        """A connection, which the stack closes, and what the device says on it."""
+        """A connection, which the stack closes, and what the device says on it.
+
+        A connection that breaks is tried once more; it may have been the network.
+        """
         connection = connect(device.address, timeout=self._timeout)
         # What `look` asks is all that need be known, so that is the first question.
         connection.open()
         stack.push_async_callback(connection.close)
         try:
-            return connection, await look(connection)
+            try:
+                return connection, await look(connection)
+            except DeviceUnreachableError:
+                return connection, await look(connection)
         except HolterError as error:
             return None, error
 

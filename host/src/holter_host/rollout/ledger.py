@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from holter_host.errors import BadInputError, HolterError
-from holter_host.rollout.columns import record_of, rollout_columns, row_of, row_values
+from holter_host.rollout.columns import now, record_of, rollout_columns, row_of, row_values
 from holter_host.rollout.lock import Lock, RolloutBusyError
 from holter_host.rollout.record import OVER, RolloutRecord, RolloutState
 from holter_host.rollout.rows import UNSETTLED, DeviceState, Row
@@ -227,7 +227,7 @@ class Ledger:
     def change(self, number: int, values: dict[str, Any]) -> RolloutRecord:
         """As `Journal.change`."""
         with self._transaction() as db:
-            changed = dataclasses.replace(self.load(number), **values)
+            changed = dataclasses.replace(self.load(number), change_time=now(), **values)
             columns = rollout_columns(changed)
             names = ", ".join(f"{name} = ?" for name in columns)
             db.execute(f"UPDATE rollout SET {names} WHERE id = ?", (*columns.values(), number))

@@ -105,6 +105,7 @@ def _rollout(
 
     async def begin(journal: Journal) -> Begun:
         target, label, model = await read()
+        began = now()
         rows = [dataclasses.replace(row, target=target) for row in planned]
         record = RolloutRecord(
             kind=kind,
@@ -113,7 +114,8 @@ def _rollout(
             inventory=inventory.path,
             plan=dataclasses.replace(plan, health_seconds=_health(plan, model)),
             started_by=who(),
-            start_time=now(),
+            start_time=began,
+            change_time=began,
         )
         record, lock = await journal.create(record, rows, model.data if model else None)
         return Begun(record, dict(enumerate(rows)), model, lock)

@@ -93,6 +93,7 @@ def history(rollout_id: int | None, limit: int, journal: Path | None, as_json: b
       holter fleet history
       holter fleet history 7 --json | jq -r 'select(.state == "PENDING").device'
     """
+    as_json = wants_json(as_json)
     if rollout_id is not None:
         return _devices(rollout_id, journal, as_json)
     found = run_async(rollouts(journal=journal, limit=limit))
