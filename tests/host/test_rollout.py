@@ -145,7 +145,7 @@ class TestNetwork:
         device = rollout.devices["d0"]
         return device.state, device.reason
 
-    @pytest.mark.parametrize("after", [100, 3000])
+    @pytest.mark.parametrize("after", [100, 1500])
     async def test_a_connection_that_is_cut(self, fakes, proxy, model, journal, after) -> None:
         """A first question, or an upload, that breaks off is sent again."""
         proxy.lose_upload(after)
