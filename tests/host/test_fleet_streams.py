@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 
 from holter.v1 import device_service_pb2 as device_pb
+from holter.v1 import sample_service_pb2 as sample_pb
+from holter.v1 import stream_pb2 as stream_pb
 from holter_host import (
     BadInputError,
     Classification,
@@ -314,3 +318,53 @@ async def test_a_fault_of_ours_is_not_hidden(start, monkeypatch: pytest.MonkeyPa
     async with fleet_of(a=start([36]).address) as fleet:
         with pytest.raises(ZeroDivisionError):
             _ = [event async for event in fleet.samples()]
+
+
+MANY = """
+import asyncio, sys
+from holter_host import Fleet, FleetDevice, Inventory, SessionStarted
+
+async def main():
+    devices = tuple(FleetDevice(f"d{n}", sys.argv[1]) for n in range(600))
+    async with Fleet(Inventory("many", devices)) as fleet:
+        left = len(devices)
+        async for event in fleet.samples():
+            left -= isinstance(event.event, SessionStarted)
+            if not left:
+                break
+
+for _ in range(2):
+    asyncio.run(main())
+print("over")
+"""
+
+
+@pytest.mark.timeout(100)
+async def test_hundreds_of_streams_can_be_left() -> None:
+    """A program that leaves hundreds of streams at once ends, and may begin anew before."""
+    started = stream_pb.SessionStarted(session=FakeDevice().session(1))
+    beat = stream_pb.Heartbeat(session_id=1)
+
+    async def stream(request: bytes, context: Any) -> None:
+        for event in ({"session_started": started}, {"heartbeat": beat}):
+            await context.write(sample_pb.StreamSamplesResponse(**event).SerializeToString())
+        await asyncio.Event().wait()
+
+    server = grpc.aio.server()
+    handler = grpc.unary_stream_rpc_method_handler(stream)
+    service = grpc.method_handlers_generic_handler(
+        "holter.v1.SampleService", {"StreamSamples": handler}
+    )
+    server.add_generic_rpc_handlers((service,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MANY, f"127.0.0.1:{port}", stdout=-1, stderr=-1
+    )
+    try:
+        assert await process.communicate() == (b"over\n", b"")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await server.stop(None)

@@ -11,13 +11,13 @@ import asyncio
 import collections
 import dataclasses
 import random
-import resource
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from holter_host import _convert, types
 from holter_host._convert import Start
 from holter_host._event_stream import EventStream
+from holter_host._many_calls import many_calls
 from holter_host._reconnect import ConnectionChange, limit_seconds
 from holter_host.client import Device
 from holter_host.clock import ClockOffset
@@ -207,25 +207,26 @@ async def merged(
 ) -> AsyncGenerator[FleetEvent, None]:
     """The events of the streams of all devices as they come, until all are over."""
     _allow_files(FILES_A_DEVICE * len(devices) + OTHER_FILES)
-    queue = _Queue()
-    feeds = [_Feed(device, connect(device), wanted, queue) for device in devices]
-    tasks = [asyncio.create_task(feed.run()) for feed in feeds]
-    left = len(tasks)
-    try:
-        while left:
-            if not queue:
-                await queue.arrived()
-            item = queue.take()
-            if isinstance(item, FleetEvent):
-                yield item
-            elif item is None:
-                left -= 1
-            else:
-                raise item
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with many_calls(len(devices) * len(wanted.kinds)):
+        queue = _Queue()
+        feeds = [_Feed(device, connect(device), wanted, queue) for device in devices]
+        tasks = [asyncio.create_task(feed.run()) for feed in feeds]
+        left = len(tasks)
+        try:
+            while left:
+                if not queue:
+                    await queue.arrived()
+                item = queue.take()
+                if isinstance(item, FleetEvent):
+                    yield item
+                elif item is None:
+                    left -= 1
+                else:
+                    raise item
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _allow_files(count: int) -> None:
@@ -233,6 +234,10 @@ def _allow_files(count: int) -> None:
 
     The limit is usually 1024 for the sake of select(2), which nothing here uses.
     """
+    try:
+        import resource
+    except ImportError:
+        return  # Windows, which has no such limit
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

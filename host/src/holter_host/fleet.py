@@ -23,6 +23,7 @@ from typing import Final, Generic, Self, TypeVar, Unpack
 from holter_host._connection import CALL_SECONDS
 from holter_host._fan_out import fan_out
 from holter_host._fleet_feed import FleetStart, Kind, Wanted, merged
+from holter_host._many_calls import many_calls
 from holter_host._reconnect import SILENCE_SECONDS
 from holter_host.bundle import Bundle, read_bundle
 from holter_host.client import Device, connect
@@ -173,12 +174,12 @@ class Fleet:
             return await self._outcome(device, work, deadline)
 
         chosen = self.inventory.devices if devices is None else devices
-        outcomes = fan_out(chosen, one, self._concurrency)
-        try:
+        async with (
+            many_calls(min(self._concurrency, len(self))),
+            contextlib.aclosing(fan_out(chosen, one, self._concurrency)) as outcomes,
+        ):
             async for outcome in outcomes:
                 yield outcome
-        finally:
-            await outcomes.aclose()
 
     def status(self) -> AsyncGenerator[Outcome[DeviceStatus], None]:
         """What each device is and how it does, now."""
