@@ -20,7 +20,12 @@ from support.tflite_models import averaging_model
 
 pytestmark = pytest.mark.litert
 
-MODEL = averaging_model(name="first")
+# Two windows a second: a simulated device that nobody watches makes blocks of a second, and more
+# than eight windows in one would be too many at a time.
+HALF_SECOND = {"window": 180, "hop": 180, "input_shape": (1, 180, 1)}
+MODEL = averaging_model(name="first", **HALF_SECOND)
+NEW = averaging_model(name="second", **HALF_SECOND, bias=(1.0, 0.0, 0.0))
+NO_PROBATION = ("--probation-seconds", "0", "--probation-windows", "0")
 
 
 @contextlib.asynccontextmanager
@@ -41,11 +46,11 @@ async def example(name: str, *arguments: object) -> AsyncIterator[asyncio.subpro
         await process.communicate()
 
 
-async def run(name: str, *arguments: object) -> tuple[str, str]:
-    """What a script that ends well says: stdout, stderr."""
+async def run(name: str, *arguments: object, code: int = 0) -> tuple[str, str]:
+    """What a script says that ends with this code: stdout, stderr."""
     async with example(name, *arguments) as process:
         out, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
+        assert process.returncode == code, err.decode()
         return out.decode(), err.decode()
 
 
@@ -74,9 +79,9 @@ async def test_classifications(tmp_path: Path) -> None:
     """Windows of several devices come with their times; it ends after as many as were wanted."""
     async with simulated_fleet(tmp_path, "--devices", "3", "--offline", "1") as fleet:
         await deploy(fleet.inventory, MODEL)
-        out, err = await run("fleet_classifications", fleet.inventory, "site", 20)
+        out, err = await run("fleet_classifications", fleet.inventory, "site", 8)
     words = [line.split() for line in out.splitlines()]
-    assert len(words) == 20
+    assert len(words) == 8
     assert len({device for _, device, *_ in words}) == 2
     assert all(time.count(":") == 2 for time, *_ in words)
     assert " is lost: " in err
@@ -120,3 +125,29 @@ async def test_alert(tmp_path: Path) -> None:
     assert told.count("does not answer") == 1
     electrode = [words for words in told if words != "does not answer"]
     assert electrode == ["has an electrode off, or no signal", "has its signal back"]
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+async def test_rollout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, healthy: bool) -> None:
+    """Each wave waits for the script's own check; where that fails, all is taken back."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # where the journal is
+    (tmp_path / "new.tflite").write_bytes(NEW)
+    flags = ["--devices", "4", *NO_PROBATION]
+    # What only the windows tell: these devices' gates take the model, and no probation judges it.
+    flags += [] if healthy else ["--failing-probation", "100%"]
+    async with simulated_fleet(tmp_path, *flags) as fleet:
+        await deploy(fleet.inventory, MODEL)
+        script = ("fleet_rollout", fleet.inventory, tmp_path / "new.tflite", "1,100%", 10)
+        out, _ = await run(*script, code=not healthy)
+        async with Fleet.load(fleet.inventory) as devices:
+            found = [o.value.active_model.spec.name async for o in devices.status() if o.value]
+    assert found == ["second" if healthy else "first"] * 4
+    states = [line.split()[1] for line in out.splitlines() if line.startswith("sim-")]
+    if healthy:
+        assert states == ["HEALTHY"] * 4
+        assert "0 of 10 windows on 1 devices have no class" in out
+        assert out.endswith("rollout 1: DONE\n")
+    else:
+        assert states == ["HEALTHY", "ROLLED_BACK"]
+        assert "10 of 10 windows on 1 devices have no class" in out
+        assert out.endswith("rollout 1: ROLLED_BACK\n")
