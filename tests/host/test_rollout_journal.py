@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from holter.signature import ModelSignature
 from holter_host import BadInputError, RolloutState, resume_rollout, rollouts
 from holter_host.rollout.journal import Journal, default_path
 from holter_host.rollout.ledger import JournalError, Ledger, RolloutNotFoundError
@@ -69,12 +70,21 @@ async def test_a_model_is_kept_as_long_as_it_is_needed(path) -> None:
     async with Journal(path) as journal:
         number = await created(journal, Plan((2,)))
         for how, state in (("offline", RolloutState.PARTIAL), ("takes", RolloutState.DONE)):
-            assert await journal.model("t" * 64) == b"model"
+            assert await journal.model("t" * 64) == (b"model", None)
             devices["0"].how = how
             engine = await engine_of(journal, number, MemoryHands(devices))
             assert await engine.run() is state
         with pytest.raises(JournalError, match="no longer"):
             await journal.model("t" * 64)
+
+
+async def test_a_model_is_kept_with_who_vouches_for_it(path) -> None:
+    """A rollout that goes on sends the signature too, whichever rollout brought it first."""
+    target, signature = "ab" * 32, ModelSignature(b"k" * 32, b"s" * 64)
+    async with Journal(path) as journal:
+        for given, kept in ((None, None), (signature, signature), (None, signature)):
+            await created(journal, Plan((1,)), target, given)
+            assert await journal.model(target) == (b"model", kept)
 
 
 async def test_what_is_no_journal(path, monkeypatch) -> None:

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from holter.signature import ModelSignature
 from holter_host import (
     DeviceUnreachableError,
     FleetDevice,
@@ -196,14 +197,19 @@ def devices_of(count: int) -> Iterator[FleetDevice]:
     return (FleetDevice(f"d{number}", str(number)) for number in range(count))
 
 
-async def created(journal: Journal, plan: Plan, target: str = TARGET) -> int:
+async def created(
+    journal: Journal,
+    plan: Plan,
+    target: str = TARGET,
+    signature: ModelSignature | None = None,
+) -> int:
     """A new rollout of as many devices as the plan has; its number in the journal."""
     rows = [
         Row(device, wave=wave_of(position, plan.waves), target=target)
         for position, device in enumerate(devices_of(plan.waves[-1]))
     ]
     record = RolloutRecord(Kind.DEPLOY, target, "m", "fleet.toml", plan, "me@here", now())
-    record, lock = await journal.create(record, rows, b"model")
+    record, lock = await journal.create(record, rows, b"model", signature)
     lock.release()
     return record.id
 

@@ -17,6 +17,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from holter.signature import ModelSignature
+from holter.spec import ModelSpec
+
 from .classifier import Classifier, StartClassifier
 from .errors import (
     DeployInProgressError,
@@ -97,6 +100,11 @@ class Activation:
         swap.saw = self._saw
 
     @property
+    def spec(self) -> ModelSpec | None:
+        """What the active model says of itself; None where there is none."""
+        return self._classifier.spec if self._classifier is not None else None
+
+    @property
     def way_back(self) -> str:
         """The model to which the device can go back at once; "" where there is no probation."""
         return self._probation.previous if self._probation is not None else ""
@@ -128,7 +136,12 @@ class Activation:
             )
 
     async def commit(
-        self, steps: Steps, classifier: Classifier, model: bytes | None, peer: str
+        self,
+        steps: Steps,
+        classifier: Classifier,
+        model: bytes | None,
+        peer: str,
+        signature: ModelSignature | None = None,
     ) -> Place:
         """Store a model that has passed, or take the stored one (None), and swap it in.
 
@@ -146,7 +159,7 @@ class Activation:
             try:
                 if model is not None:
                     with steps.step("store"):
-                        await asyncio.to_thread(self._keep, undo, model, classifier)
+                        await asyncio.to_thread(self._keep, undo, model, classifier, signature)
                 classifier.reload_from(lambda: self._store.read(sha256))
                 with steps.step("swap") as facts:
                     async with self._recording:
@@ -341,11 +354,17 @@ class Activation:
             self._unproven = False
             await self._change(lambda record: dataclasses.replace(record, starts=0))
 
-    def _keep(self, undo: contextlib.ExitStack, model: bytes, classifier: Classifier) -> None:
+    def _keep(
+        self,
+        undo: contextlib.ExitStack,
+        model: bytes,
+        classifier: Classifier,
+        signature: ModelSignature | None,
+    ) -> None:
         sha256 = classifier.sha256
         if all(stored.sha256 != sha256 for stored in self._store.models()):
             undo.callback(_try, self._store.remove, sha256)
-        self._store.put(sha256, model, classifier.spec)
+        self._store.put(sha256, model, classifier.spec, signature)
 
     def _record(self, undo: contextlib.ExitStack, sha256: str, probation: Probation | None) -> None:
         before = self._store.record()

@@ -17,6 +17,8 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holter.signature import SignatureError, parse_key
+
 from .errors import ConfigError
 from .leadoff import parse_lines
 
@@ -130,6 +132,12 @@ class Config:
     probation_windows: int = _setting(
         10, "windows for which it is, at least; 0 and 0 seconds mean no probation", "N"
     )
+    trusted_keys: tuple[str, ...] = _setting(
+        (),
+        "public keys of which one must have signed a model, as `holter keys new` prints them; none "
+        "takes any model",
+        "KEYS",
+    )
     child_launcher: tuple[str, ...] = _setting(
         (), "words put before the command of each child process (for emulators)", "WORDS"
     )
@@ -188,6 +196,11 @@ class Config:
             raise ConfigError(
                 "lead_off_lines are in real time: leave out speed and clock", key="lead_off_lines"
             )
+        for key in self.trusted_keys:
+            try:
+                parse_key(key)
+            except SignatureError as error:
+                raise ConfigError(f"trusted_keys: {error}", key="trusted_keys") from error
         _require(self.runtime in RUNTIMES, "runtime", self.runtime, RUNTIMES)
         levels = ("debug", "info", "warning", "error")
         _require(self.log_level in levels, "log_level", self.log_level, levels)

@@ -28,6 +28,7 @@ from .runtime import RuntimeInfo, RuntimeMissingError, installed_runtime
 from .runtime.fit import DeviceFit
 from .sampler import SourceInfo
 from .samples import Classification, ModelChange, Session, UnclassifiableReason
+from .signing import Trust
 from .store import ModelState, ModelStore, StoredModel
 from .windows import max_window_frames, window_ends
 
@@ -52,6 +53,7 @@ class Core:
         deployer: what takes its models.
         runtime: what is to run them; None where none is installed, or before `open`.
         session: the running session, after `open`.
+        trust: whose models it takes.
     """
 
     log: Log
@@ -65,6 +67,7 @@ class Core:
         self.hostname = parts.hostname
         self._parts = parts
         epoch_ns = time.monotonic_ns()
+        self.trust = Trust(config.trusted_keys)
         self.clock = device_clock(config, epoch_ns)
         self._paced = not isinstance(self.clock, MonotonicClock)
         self.sampler = parts.make_sampler(config, self.clock, epoch_ns)
@@ -198,6 +201,7 @@ class Core:
             fit,
             round(config.max_model_mib * MIB),
             Rules(0 if self._paced else config.probation_seconds, config.probation_windows),
+            self.trust,
         )
 
     def _emit(self, items: Sequence[Classification | ModelChange]) -> None:

@@ -11,12 +11,15 @@ import asyncio
 import dataclasses
 import logging
 
+from holter.signature import ModelSignature
+
 from .activation import Activation, Place, Swap
 from .classifier import StartClassifier
 from .errors import DeviceError, ModelInUseError, ModelTooLargeError
-from .gate import GateReport, Steps, check_digest, judge
+from .gate import GateReport, Steps, check_digest, check_signature, judge
 from .probation import ReturnCause, Rules, Verdict
 from .runtime.fit import DeviceFit
+from .signing import Trust
 from .store import ActiveRecord, ModelState, ModelStore, Probation, StoredModel
 from .turn import Turn
 
@@ -52,6 +55,7 @@ class Deployer:
         fit: what a model must fit.
         max_model_bytes: size of the largest file that is taken.
         rules: how long a model is on probation.
+        trust: whose models are taken.
     """
 
     def __init__(
@@ -62,22 +66,31 @@ class Deployer:
         fit: DeviceFit,
         max_model_bytes: int = 64 * 2**20,
         rules: Rules = Rules(),  # noqa: B008 (it cannot be changed)
+        trust: Trust = Trust(),  # noqa: B008 (nor can this)
     ) -> None:
         self._store = store
         self._start = start
         self._fit = fit
         self._max_model_bytes = max_model_bytes
+        self._trust = trust
         self._turn = Turn()
         self._active = Activation(store, swap, start, fit, rules, self._turn)
 
     async def deploy(
-        self, model: bytes, sha256: str, *, validate_only: bool = False, peer: str = ""
+        self,
+        model: bytes,
+        sha256: str,
+        *,
+        signature: ModelSignature | None = None,
+        validate_only: bool = False,
+        peer: str = "",
     ) -> DeployOutcome:
         """Judge a model and, if it passes, store it and swap it in.
 
         Args:
             model: the whole file.
             sha256: its digest, in lower-case hex.
+            signature: who vouches for it.
             validate_only: judge only: nothing is stored and nothing swapped.
             peer: who asks, for who asks meanwhile.
 
@@ -92,7 +105,8 @@ class Deployer:
                 size_bytes=len(model),
                 max_bytes=self._max_model_bytes,
             )
-        return await self._turn.take(sha256, peer, self._deploy(model, sha256, validate_only, peer))
+        work = self._deploy(model, sha256, signature, validate_only, peer)
+        return await self._turn.take(sha256, peer, work)
 
     async def activate(self, sha256: str, *, peer: str = "") -> DeployOutcome:
         """Put a stored model through the gate again, and swap it in.
@@ -159,19 +173,35 @@ class Deployer:
         await self._active.close()
 
     async def _deploy(
-        self, model: bytes, sha256: str, validate_only: bool, peer: str
+        self,
+        model: bytes,
+        sha256: str,
+        signature: ModelSignature | None,
+        validate_only: bool,
+        peer: str,
     ) -> DeployOutcome:
         steps = Steps()
         await check_digest(steps, model, sha256)
         if sha256 == self._active.sha256:
             return await self._already_active(steps, sha256)
         self._active.check_free()
-        classifier = await judge(steps, self._start, model, sha256, self._fit)
+        check_signature(steps, self._trust, sha256, signature)
+        active = self._active.spec
+        classifier = await judge(
+            steps,
+            self._start,
+            model,
+            sha256,
+            self._fit,
+            lambda spec: self._trust.check_version(spec, active),
+        )
         if validate_only:
             await classifier.close()
-            held = StoredModel(sha256=sha256, spec=classifier.spec, size_bytes=len(model))
+            held = StoredModel(
+                sha256=sha256, spec=classifier.spec, size_bytes=len(model), signature=signature
+            )
             return DeployOutcome(model=held, report=steps.report())
-        place = await self._active.commit(steps, classifier, model, peer)
+        place = await self._active.commit(steps, classifier, model, peer, signature)
         return await self._outcome(steps, place)
 
     async def _activate(self, sha256: str, peer: str) -> DeployOutcome:
@@ -186,6 +216,9 @@ class Deployer:
         with steps.step("digest") as facts:
             model = await asyncio.to_thread(self._store.read, sha256)
             facts["size_bytes"] = str(len(model))
+        # An older version may come back: this device took it before, and somebody asks for it.
+        stored = await asyncio.to_thread(self._store.get, sha256)
+        check_signature(steps, self._trust, sha256, stored.signature)
         classifier = await judge(steps, self._start, model, sha256, self._fit)
         place = await self._active.commit(steps, classifier, None, peer)
         return await self._outcome(steps, place)

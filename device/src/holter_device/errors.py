@@ -23,7 +23,8 @@ DeviceError
     OpUnsupportedError (OpVersionUnsupportedError, FlexOpUnsupportedError,
     CustomOpUnsupportedError), GoldenMismatchError, ModelTooSlowError, ModelMemoryError,
     ModelCrashedError, ModelTimeoutError, DeployInProgressError, ModelNotFoundError,
-    ModelInUseError, StoreFullError
+    ModelInUseError, StoreFullError, ModelUnsignedError, SignatureInvalidError,
+    SignerUntrustedError, ModelDowngradedError
   ClassifyError            a window cannot be classified now
     NoActiveModelError, WindowSizeMismatchError, ClassifierUnavailableError
 
@@ -190,6 +191,22 @@ class ModelNotFoundError(ModelRefusedError, LookupError):
 
 class ModelInUseError(ModelRefusedError):
     """Error raised when a model that is to be deleted is active, or the one to go back to."""
+
+
+class ModelUnsignedError(ModelRefusedError, PermissionError):
+    """Error raised when a device that trusts some keys is given a model without a signature."""
+
+
+class SignatureInvalidError(ModelRefusedError, ValueError):
+    """Error raised when a signature is not of the model that it came with."""
+
+
+class SignerUntrustedError(ModelRefusedError, PermissionError):
+    """Error raised when a model is signed by a key that the device does not trust."""
+
+
+class ModelDowngradedError(ModelRefusedError):
+    """Error raised when a signed model is older than the active one of the same name."""
 
 
 class StoreFullError(ModelRefusedError):

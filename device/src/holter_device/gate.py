@@ -1,12 +1,13 @@
 """The gate: what a model must pass on this device before it may classify.
 
-    digest   the bytes have the SHA-256 that was told
-    spec     in a new classifier process: the file is read and fits the device
-    ops      the runtime has each operator that it uses
-    load     it loads
-    golden   its golden windows have the scores there that they had where it was made
-    latency  p99 of these runs is within the hop
-    memory   the process's peak is within model_memory_mib
+    digest     the bytes have the SHA-256 that was told
+    signature  a trusted key has signed it, where the device has some
+    spec       in a new classifier process: the file is read and fits the device
+    ops        the runtime has each operator that it uses
+    load       it loads
+    golden     its golden windows have the scores there that they had where it was made
+    latency    p99 of these runs is within the hop
+    memory     the process's peak is within model_memory_mib
 
 The active model runs on meanwhile. Errors: ModelRefusedError, of the kind that says why.
 """
@@ -18,12 +19,16 @@ import dataclasses
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from holter.signature import ModelSignature
+from holter.spec import ModelSpec
 
 from .classifier import Classifier, GoldenReport, StartClassifier
 from .errors import DigestMismatchError, ModelMemoryError, ModelTooSlowError
 from .runtime.fit import DeviceFit
+from .signing import Trust
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,10 +89,38 @@ async def check_digest(steps: Steps, model: bytes, sha256: str) -> None:
         facts["size_bytes"] = str(len(model))
 
 
+def check_signature(
+    steps: Steps, trust: Trust, sha256: str, signature: ModelSignature | None
+) -> None:
+    """The step "signature", where the device trusts some keys.
+
+    Raises:
+        ModelUnsignedError, SignatureInvalidError, SignerUntrustedError: as `Trust.check`.
+    """
+    if trust:
+        with steps.step("signature") as facts:
+            trust.check(sha256, signature)
+            assert signature is not None
+            facts["signer"] = signature.signer
+
+
 async def judge(
-    steps: Steps, start: StartClassifier, model: bytes, sha256: str, fit: DeviceFit
+    steps: Steps,
+    start: StartClassifier,
+    model: bytes,
+    sha256: str,
+    fit: DeviceFit,
+    admit: Callable[[ModelSpec], None] = lambda _: None,
 ) -> Classifier:
     """The steps that a new classifier takes, from "spec" to "memory".
+
+    Args:
+        steps: gets them.
+        start: starts a classifier without a model.
+        model: the whole file.
+        sha256: its digest.
+        fit: what a model must fit.
+        admit: raises a ModelRefusedError where what the model says of itself is not wanted.
 
     Returns:
         The classifier, with the model loaded and run; the caller closes it.
@@ -103,6 +136,7 @@ async def judge(
         loaded = await classifier.load(sha256, model, fit)
         sent = time.perf_counter_ns()
         took, spec = loaded.elapsed_ns, loaded.spec
+        admit(spec)
         runtime = f"{classifier.runtime.name} {classifier.runtime.version}"
         steps.add("spec", took["spec"], name=spec.name, window=spec.window, hop=spec.hop)
         steps.add("ops", took["ops"], ops=loaded.op_count, runtime=runtime)

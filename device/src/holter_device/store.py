@@ -1,7 +1,8 @@
 """The device's models on disk: named by their digest, complete or not there.
 
     DIR/<sha256>.tflite   the model file
-    DIR/<sha256>.json     {"spec": …, "size_bytes": …, "store_time_ns": …}, written after it
+    DIR/<sha256>.json     {"spec": …, "size_bytes": …, "store_time_ns": …, "signature": …}, written
+                          after it; the signature is the text of a .sig file, or null
     DIR/active.json       ActiveRecord: which is active, which was before, how its probation does
 
 Each file is written under a temporary name, synced, renamed into place, and the directory synced;
@@ -25,6 +26,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from holter.signature import ModelSignature, from_json, to_json
 from holter.spec import ModelSpec, SpecError
 
 from .errors import DigestMismatchError, ModelNotFoundError, StoreFullError
@@ -53,6 +55,7 @@ class StoredModel:
         size_bytes: size of its file.
         store_time_ns: when it was stored, in ns since 1970 by the wall clock; 0 if it is not.
         state: what it is to the device.
+        signature: the one that came with it, or None.
     """
 
     sha256: str
@@ -60,6 +63,7 @@ class StoredModel:
     size_bytes: int
     store_time_ns: int = 0
     state: ModelState = ModelState.STORED
+    signature: ModelSignature | None = None
 
 
 class ProbationState(enum.IntEnum):
@@ -118,7 +122,13 @@ class ActiveRecord:
 class ModelStore(Protocol):
     """Keeps models and the record of which is active."""
 
-    def put(self, sha256: str, model: bytes, spec: ModelSpec) -> StoredModel:
+    def put(
+        self,
+        sha256: str,
+        model: bytes,
+        spec: ModelSpec,
+        signature: ModelSignature | None = None,
+    ) -> StoredModel:
         """Keep a model; one that is there is written anew, which heals a damaged one.
 
         Raises:
@@ -179,10 +189,20 @@ class FileModelStore:
         _sync(directory.parent)  # else a power cut may take the directory, and all that is in it
         self._clean()
 
-    def put(self, sha256: str, model: bytes, spec: ModelSpec) -> StoredModel:
+    def put(
+        self,
+        sha256: str,
+        model: bytes,
+        spec: ModelSpec,
+        signature: ModelSignature | None = None,
+    ) -> StoredModel:
         """Keep a model, as ModelStore.put."""
         stored = StoredModel(
-            sha256=sha256, spec=spec, size_bytes=len(model), store_time_ns=time.time_ns()
+            sha256=sha256,
+            spec=spec,
+            size_bytes=len(model),
+            store_time_ns=time.time_ns(),
+            signature=signature,
         )
         known = self._path(sha256, ".json").exists()
         self._check_room(sha256, len(model))
@@ -190,6 +210,7 @@ class FileModelStore:
             "spec": spec.to_json(),
             "size_bytes": stored.size_bytes,
             "store_time_ns": stored.store_time_ns,
+            "signature": to_json(sha256, signature) if signature else None,
         }
         try:
             self._write(self._path(sha256, ".tflite"), model, sha256)
@@ -205,12 +226,15 @@ class FileModelStore:
         """What is known of a model, as ModelStore.get."""
         try:
             about = json.loads(self._path(sha256, ".json").read_bytes())
+            spec = ModelSpec.from_json(about["spec"])
+            signature = about.get("signature")  # which came later
             return StoredModel(
                 sha256=sha256,
-                spec=ModelSpec.from_json(about["spec"]),
+                spec=spec,
                 size_bytes=int(about["size_bytes"]),
                 store_time_ns=int(about["store_time_ns"]),
                 state=state_in(self.record(), sha256),
+                signature=from_json(signature)[1] if signature else None,
             )
         except FileNotFoundError:
             raise not_found(sha256) from None

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from google.protobuf import duration_pb2, timestamp_pb2
 
+from holter.signature import ModelSignature
 from holter.v1 import classification_service_pb2 as classification_pb
 from holter.v1 import device_service_pb2 as device_pb
 from holter.v1 import model_service_pb2 as model_pb
@@ -261,6 +262,13 @@ def classification(pb: classification_pb.Classification) -> types.Classification
     )
 
 
+def signature_to_pb(signature: ModelSignature | None) -> model_pb.ModelSignature | None:
+    """A signature as it is sent; None where there is none."""
+    if signature is None:
+        return None
+    return model_pb.ModelSignature(public_key=signature.public_key, value=signature.value)
+
+
 def stored_model(pb: model_pb.Model) -> status.StoredModel:
     """A model that a device holds."""
     spec = pb.spec
@@ -281,6 +289,7 @@ def stored_model(pb: model_pb.Model) -> status.StoredModel:
             score_kind=score_kind(spec.score_kind),
             tolerance=spec.tolerance,
         ),
+        signer=pb.signer,
     )
 
 
@@ -340,6 +349,7 @@ def device_status(pb: device_pb.GetDeviceResponse) -> status.DeviceStatus:
         sampler_error=pb.sampler_error,
         classifier_error=pb.classifier_error,
         recording=_recording(pb.recording),
+        trusted_keys=tuple(pb.trusted_keys),
     )
 
 

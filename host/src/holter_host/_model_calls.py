@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from holter.signature import ModelSignature
 from holter.v1 import model_service_pb2 as model_pb
 from holter.v1 import model_service_pb2_grpc as model_grpc
 from holter_host import _convert, _models
@@ -68,6 +69,7 @@ class ModelCalls(Connection):
         self,
         model: str | os.PathLike[str] | bytes | Bundle | Upload,
         *,
+        signature: ModelSignature | None = None,
         validate_only: bool = False,
         timeout: float = DEPLOY_SECONDS,
     ) -> DeployResult:
@@ -79,6 +81,7 @@ class ModelCalls(Connection):
         Args:
             model: a model file by its path, its bytes, or as `read_bundle` gave it; or the upload
                 that was made of one, which says itself whether it is only to be judged.
+            signature: who vouches for it; by default what is in the file beside it, MODEL.sig.
             validate_only: only judge; nothing is stored and nothing swapped.
             timeout: seconds that one try may take, the gate included.
 
@@ -92,7 +95,7 @@ class ModelCalls(Connection):
         if not isinstance(upload, Upload):
             limit = self.opened_status.limits.max_model_bytes
             upload = await asyncio.to_thread(
-                _models.upload, upload, limit, self.address, validate_only
+                _models.upload, upload, signature, limit, self.address, validate_only
             )
 
         async def attempt() -> DeployResult:

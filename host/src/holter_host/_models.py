@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from holter.signature import ModelSignature
 from holter_host._upload import Upload
 from holter_host.bundle import Bundle, read_bundle
 from holter_host.errors import BadInputError, ModelRefusedError, NotFoundError
@@ -18,9 +19,13 @@ MIN_PREFIX: Final = 8
 
 
 def upload(
-    model: str | os.PathLike[str] | bytes | Bundle, limit: int, address: str, validate_only: bool
+    model: str | os.PathLike[str] | bytes | Bundle,
+    signature: ModelSignature | None,
+    limit: int,
+    address: str,
+    validate_only: bool,
 ) -> Upload:
-    """The upload of a model of at most `limit` bytes, 0 for any.
+    """The upload of a model of at most `limit` bytes, 0 for any; its own signature if given None.
 
     Raises:
         BadInputError: the path holds no model file.
@@ -29,14 +34,15 @@ def upload(
     if isinstance(model, bytes):
         _check_size(len(model), limit, address)
         sha256 = hashlib.sha256(model).hexdigest()
-        return Upload.of(model, sha256, validate_only=validate_only)
+        return Upload.of(model, sha256, signature, validate_only=validate_only)
     if not isinstance(model, Bundle):
         path = Path(model)
         if path.is_file():
             _check_size(path.stat().st_size, limit, address)
         model = read_bundle(path)
     _check_size(len(model.data), limit, address)
-    return Upload.of(model.data, model.sha256, validate_only=validate_only)
+    signature = signature or model.signature
+    return Upload.of(model.data, model.sha256, signature, validate_only=validate_only)
 
 
 def _check_size(size: int, limit: int, address: str) -> None:

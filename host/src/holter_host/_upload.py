@@ -7,7 +7,9 @@ from typing import Any, Final, Self
 
 import grpc.aio
 
+from holter.signature import ModelSignature
 from holter.v1 import model_service_pb2 as model_pb
+from holter_host import _convert
 
 _METHOD: Final = f"/{model_pb.DESCRIPTOR.services_by_name['ModelService'].full_name}/DeployModel"
 
@@ -27,10 +29,20 @@ class Upload:
     request: bytes = dataclasses.field(repr=False)
 
     @classmethod
-    def of(cls, data: bytes, sha256: str, *, validate_only: bool = False) -> Self:
+    def of(
+        cls,
+        data: bytes,
+        sha256: str,
+        signature: ModelSignature | None = None,
+        *,
+        validate_only: bool = False,
+    ) -> Self:
         """The request to deploy, or only to judge, these bytes of a model file."""
         request = model_pb.DeployModelRequest(
-            model=data, sha256=sha256, validate_only=validate_only
+            model=data,
+            sha256=sha256,
+            validate_only=validate_only,
+            signature=_convert.signature_to_pb(signature),
         )
         return cls(sha256, len(data), request.SerializeToString())
 

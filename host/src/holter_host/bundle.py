@@ -23,9 +23,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from holter.signature import ModelSignature
 from holter.spec import GOLDEN_PATH, LABELS_PATH, REPORT_PATH, SPEC_PATH, ModelSpec, SpecError
 from holter_host._files import replacing
 from holter_host.errors import BadInputError
+from holter_host.signing import read_signature, signature_path
 
 TFLITE_IDENTIFIER: Final = b"TFL3"
 MAX_MEMBER_BYTES: Final = 64 * 2**20
@@ -57,6 +59,8 @@ class Bundle:
         spec: what the model takes and gives.
         report: how it was made and how faithful it is (report.json).
         golden: the windows that prove it.
+        signature: who vouches for it, from the file beside it; None where there is none. Whether it
+            is true is not looked at here; see `holter_host.signing`.
     """
 
     path: Path = dataclasses.field(compare=False)
@@ -66,6 +70,7 @@ class Bundle:
     spec: ModelSpec = dataclasses.field(compare=False)
     report: Mapping[str, Any] = dataclasses.field(repr=False, compare=False)
     golden: Golden = dataclasses.field(repr=False, compare=False)
+    signature: ModelSignature | None = dataclasses.field(default=None, compare=False)
 
     @property
     def tflite(self) -> bytes:
@@ -82,6 +87,8 @@ def write_bundle(
 ) -> Bundle:
     """Write a model file, all of it or nothing, and read it back.
 
+    A signature beside it that is of another model goes with the file that it was for.
+
     Args:
         tflite: the flatbuffer; an archive that is appended to it already is left out.
         spec: what the model takes and gives.
@@ -97,15 +104,24 @@ def write_bundle(
     bundle = parse_bundle(data, target)
     with replacing(target) as file:
         file.write(data)
-    return bundle
+    try:
+        signature = read_signature(target, bundle.sha256)
+    except BadInputError:
+        signature_path(target).unlink(missing_ok=True)
+        return bundle
+    return dataclasses.replace(bundle, signature=signature)
 
 
-def read_bundle(path: str | os.PathLike[str]) -> Bundle:
-    """Read and check a model file.
+def read_bundle(path: str | os.PathLike[str], *, with_signature: bool = True) -> Bundle:
+    """Read and check a model file, and read the signature beside it, if there is one.
+
+    Args:
+        path: the model file.
+        with_signature: whether to look for the signature.
 
     Raises:
         BadInputError: there is no such file, it is not a .tflite, it has no archive of Holter's, or
-            a part is damaged or does not fit the others.
+            a part is damaged or does not fit the others; or the signature is of another model.
     """
     source = Path(path)
     if (source / "saved_model.pb").exists():
@@ -116,7 +132,10 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
         data = source.read_bytes()
     except OSError as error:
         raise BadInputError(f"Cannot read {source}: {error.strerror or error}.") from error
-    return parse_bundle(data, source)
+    bundle = parse_bundle(data, source)
+    if not with_signature:
+        return bundle
+    return dataclasses.replace(bundle, signature=read_signature(source, bundle.sha256))
 
 
 def parse_bundle(data: bytes, path: Path) -> Bundle:

@@ -44,6 +44,8 @@ def misfits(model: Bundle, device: DeviceStatus) -> list[Misfit]:
         _rate(model, device),
         _window(model, device),
         _channels(model, device),
+        _signature(model, device),
+        _version(model, device),
     ]
     return [misfit for misfit in found if misfit is not None]
 
@@ -65,6 +67,36 @@ def check(model: Bundle, device: DeviceStatus) -> None:
                 for n, misfit in enumerate(found, 1)
             },
         )
+
+
+def _signature(model: Bundle, device: DeviceStatus) -> Misfit | None:
+    trusted, signature = device.trusted_keys, model.signature
+    if not trusted or (signature is not None and signature.signer in trusted):
+        return None
+    wanted = f"{device.hostname} takes only what {' or '.join(trusted)} has signed"
+    if signature is None:
+        return Misfit(
+            "MODEL_UNSIGNED",
+            f"The model is not signed and {wanted}; sign it: holter sign {model.path} --key KEY.",
+        )
+    return Misfit(
+        "SIGNER_UNTRUSTED",
+        f"The model is signed by {signature.signer} and {wanted}; sign it with one of these, or "
+        "add that key to trusted_keys there.",
+    )
+
+
+def _version(model: Bundle, device: DeviceStatus) -> Misfit | None:
+    active = device.active_model
+    if not device.trusted_keys or active is None or active.sha256 == model.sha256:
+        return None
+    if active.spec.name != model.spec.name or active.spec.version <= model.spec.version:
+        return None
+    return Misfit(
+        "MODEL_DOWNGRADED",
+        f"The model is version {model.spec.version} of {model.spec.name} and {device.hostname} "
+        f"runs version {active.spec.version}; convert it with a higher --version.",
+    )
 
 
 def _ops(model: Bundle, device: DeviceStatus) -> Misfit | None:

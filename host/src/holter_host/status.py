@@ -42,13 +42,18 @@ class SpecSummary:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model that a device holds; `sha256` is its name everywhere, `store_time` is UTC."""
+    """A model that a device holds; `sha256` is its name everywhere, `store_time` is UTC.
+
+    `signer` is the key of the signature that came with it, "" where none came; the device looked
+    whether it is true if it has trusted keys.
+    """
 
     sha256: str
     state: ModelState
     size_bytes: int
     store_time: datetime.datetime | None
     spec: SpecSummary
+    signer: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -185,3 +190,4 @@ class DeviceStatus:
     sampler_error: str
     classifier_error: str
     recording: Recording
+    trusted_keys: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from typing import Self
 
 import numpy.typing as npt
 
+from holter.signature import ModelSignature
 from holter_host import _background, types
 from holter_host._assembly import Progress, Span
 from holter_host._connection import CALL_SECONDS
@@ -175,12 +176,15 @@ class SyncDevice:
         self,
         model: str | os.PathLike[str] | bytes | Bundle,
         *,
+        signature: ModelSignature | None = None,
         validate_only: bool = False,
         timeout: float = DEPLOY_SECONDS,
     ) -> DeployResult:
         """Send a model; the device judges it and, if it passes, swaps it in."""
         return self._runner.run(
-            self._device.deploy(model, validate_only=validate_only, timeout=timeout)
+            self._device.deploy(
+                model, signature=signature, validate_only=validate_only, timeout=timeout
+            )
         )
 
     def probation(self) -> Probation | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
+from holter.signature import ModelSignature, SignatureError
 from holter.spec import ModelSpec
 from holter.v1 import classification_service_pb2 as classification_pb
 from holter.v1 import device_service_pb2 as device_pb
@@ -72,6 +73,20 @@ def sha256_from_pb(text: str) -> str:
         f"sha256 is {text!r}; it must be the SHA-256 of the model's file: 64 lower-case hex digits",
         field="sha256",
     )
+
+
+def signature_from_pb(request: model_pb.DeployModelRequest) -> ModelSignature | None:
+    """The signature of a model that is sent; None where there is none.
+
+    Raises:
+        InvalidFieldError: it is not written like one.
+    """
+    if not request.HasField("signature"):
+        return None
+    try:
+        return ModelSignature(request.signature.public_key, request.signature.value)
+    except SignatureError as error:
+        raise InvalidFieldError(f"signature is none: {error}", field="signature") from error
 
 
 def _utc_ns(time: timestamp_pb2.Timestamp) -> int:
@@ -308,6 +323,7 @@ def model_to_pb(model: StoredModel) -> model_pb.Model:
         state=f"MODEL_STATE_{model.state.name}",
         size_bytes=model.size_bytes,
         spec=spec_to_pb(model.spec),
+        signer=model.signature.signer if model.signature else "",
     )
     message.store_time.FromNanoseconds(model.store_time_ns)
     return message

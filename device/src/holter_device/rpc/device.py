@@ -76,6 +76,7 @@ class DeviceServicer(pb_grpc.DeviceServiceServicer):
             sampler_error=core.sampler.last_error,
             classifier_error=core.pipeline.last_error,
             recording=convert.recording_to_pb(core.log.recording, core.log.log_id),
+            trusted_keys=core.trust.keys,
         )
         active = await core.active_model()
         if active is not None:

@@ -87,6 +87,26 @@ TABLE: Final[tuple[tuple[type[errors.DeviceError], StatusCode, int], ...]] = (
         StatusCode.FAILED_PRECONDITION,
         _REASON.ERROR_REASON_MODEL_IN_USE,
     ),
+    (
+        errors.ModelUnsignedError,
+        StatusCode.PERMISSION_DENIED,
+        _REASON.ERROR_REASON_MODEL_UNSIGNED,
+    ),
+    (
+        errors.SignatureInvalidError,
+        StatusCode.INVALID_ARGUMENT,
+        _REASON.ERROR_REASON_SIGNATURE_INVALID,
+    ),
+    (
+        errors.SignerUntrustedError,
+        StatusCode.PERMISSION_DENIED,
+        _REASON.ERROR_REASON_SIGNER_UNTRUSTED,
+    ),
+    (
+        errors.ModelDowngradedError,
+        StatusCode.FAILED_PRECONDITION,
+        _REASON.ERROR_REASON_MODEL_DOWNGRADED,
+    ),
     (errors.StoreFullError, StatusCode.RESOURCE_EXHAUSTED, _REASON.ERROR_REASON_STORE_FULL),
     (
         errors.NoActiveModelError,

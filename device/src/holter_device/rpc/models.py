@@ -28,6 +28,7 @@ class ModelServicer(pb_grpc.ModelServiceServicer):
         outcome = await self._core.deployer.deploy(
             request.model,
             convert.sha256_from_pb(request.sha256),
+            signature=convert.signature_from_pb(request),
             validate_only=request.validate_only,
             peer=context.peer(),
         )

@@ -6,6 +6,7 @@ import dataclasses
 import time
 import weakref
 
+from holter.signature import ModelSignature
 from holter.spec import ModelSpec
 
 from ..store import ActiveRecord, StoredModel, check_room, in_order, not_found, state_in
@@ -35,13 +36,25 @@ class MemoryModelStore:
         self._models: dict[str, tuple[StoredModel, Held]] = {}
         self._record = ActiveRecord()
 
-    def put(self, sha256: str, model: bytes, spec: ModelSpec) -> StoredModel:
+    def put(
+        self,
+        sha256: str,
+        model: bytes,
+        spec: ModelSpec,
+        signature: ModelSignature | None = None,
+    ) -> StoredModel:
         """Keep a model, as ModelStore.put."""
         others = [stored for name, (stored, _) in self._models.items() if name != sha256]
         check_room(sum(stored.size_bytes for stored in others), len(model), self._max_bytes)
         held = self._files.setdefault(sha256, Held(model))
         now = time.time_ns()
-        stored = StoredModel(sha256=sha256, spec=spec, size_bytes=len(model), store_time_ns=now)
+        stored = StoredModel(
+            sha256=sha256,
+            spec=spec,
+            size_bytes=len(model),
+            store_time_ns=now,
+            signature=signature,
+        )
         self._models[sha256] = stored, held
         return self.get(sha256)
 

@@ -13,6 +13,7 @@ import click
 from holter.spec import LAYOUTS, SCORE_KINDS, UNITS
 from holter_host.bundle import Bundle, read_bundle
 from holter_host.cli._common import emit, emit_json, json_option
+from holter_host.cli._keys import Signer
 from holter_host.cli._model_file import described, here_lines, lines
 from holter_host.cli._output import amount
 from holter_host.conversion import (
@@ -87,6 +88,9 @@ _OUT: Final = click.option(
     "-o", "out", required=True, type=click.Path(path_type=Path), help="The model file to write."
 )
 _JSON: Final = json_option("Print one JSON object: the spec, the report and the digest.")
+_SIGN: Final = click.option(
+    "--sign", "key", type=click.Path(path_type=Path), metavar="KEY", help="Sign it with this key."
+)
 _LOG: Final = click.option(
     "--log-file", type=click.Path(path_type=Path), help="Keep TensorFlow's messages here."
 )
@@ -124,10 +128,16 @@ def _said(said: dict[str, Any]) -> ConversionOptions:
     help="Leave in ops that only TensorFlow has; no light runtime, so no device, runs the result.",
 )
 @_quantize_options
+@_SIGN
 @_LOG
 @_JSON
 def convert(
-    saved_model: Path, out: Path, log_file: Path | None, as_json: bool, **said: Any
+    saved_model: Path,
+    out: Path,
+    key: Path | None,
+    log_file: Path | None,
+    as_json: bool,
+    **said: Any,
 ) -> None:
     """Convert SAVED_MODEL, a directory, to one .tflite that a device can run, and prove it.
 
@@ -145,11 +155,12 @@ def convert(
         --normalize zscore
       holter convert saved_model -o small.tflite --quantize int8 --representative captures/
     """
-    options = _said(said)
+    options, signer = _said(said), Signer(key)
     with Converter(log_file=log_file) as converter:
         made = convert_saved_model(
             saved_model, out, options=options, progress=_progress, converter=converter
         )
+    made = signer.sign(made)
     _show(made, as_json, here=converter.here)
 
 
@@ -157,9 +168,12 @@ def convert(
 @click.argument("tflite", type=click.Path(path_type=Path))
 @_OUT
 @_model_options
+@_SIGN
 @_LOG
 @_JSON
-def bundle(tflite: Path, out: Path, log_file: Path | None, as_json: bool, **said: Any) -> None:
+def bundle(
+    tflite: Path, out: Path, key: Path | None, log_file: Path | None, as_json: bool, **said: Any
+) -> None:
     """Make an existing TFLITE deployable: describe it and add golden windows.
 
     The golden scores come from the file itself, so they show that a device runs it as this machine
@@ -170,9 +184,10 @@ def bundle(tflite: Path, out: Path, log_file: Path | None, as_json: bool, **said
     Example:
       holter bundle plain.tflite -o rhythm.tflite --labels N,S,V --rate 360 --unit millivolts
     """
-    options = _said(said)
+    options, signer = _said(said), Signer(key)
     with Converter(log_file=log_file) as converter:
         made = bundle_tflite(tflite, out, options=options, progress=_progress, converter=converter)
+    made = signer.sign(made)
     _show(made, as_json)
 
 

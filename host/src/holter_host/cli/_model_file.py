@@ -9,7 +9,9 @@ from typing import Any
 from holter_host.bundle import Bundle
 from holter_host.cli._output import amount
 from holter_host.conversion.report import current
+from holter_host.errors import BadInputError
 from holter_host.op_versions import HIGHEST, lacking
+from holter_host.signing import is_true
 
 _SHOWN_MISSING = 3
 
@@ -22,6 +24,7 @@ def described(bundle: Bundle) -> dict[str, Any]:
         "size_bytes": len(bundle.data),
         "tflite_bytes": bundle.tflite_size,
         "golden_windows": len(bundle.golden.windows),
+        "signer": signer(bundle),
         "spec": dataclasses.asdict(bundle.spec),
         "report": bundle.report,
         "lacking": {
@@ -55,7 +58,24 @@ def lines(bundle: Bundle) -> list[tuple[str, str]]:
         ("runs on", "; ".join(_runtimes(report.get("ops", [])))),
         ("proven", _proven_line(bundle, report)),
         *_evaluated(report["evaluation"]),
+        *_signed(bundle),
     ]
+
+
+def signer(bundle: Bundle) -> str | None:
+    """The key that has signed a model file; None where it has no signature.
+
+    Raises:
+        BadInputError: the signature beside it is not of this model.
+    """
+    if bundle.signature is None:
+        return None
+    if not is_true(bundle.sha256, bundle.signature):
+        raise BadInputError(
+            f"The signature beside {bundle.path} is not of this model: one of the two was altered; "
+            f"sign it again: holter sign {bundle.path} --key KEY"
+        )
+    return bundle.signature.signer
 
 
 def here_lines(here: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -100,6 +120,12 @@ def _quantized(quantization: Mapping[str, Any] | None) -> Iterator[tuple[str, st
     if quantization["representative"]:
         text += f", calibrated on {_windows(quantization['representative'])}"
     yield ("quantised", text)
+
+
+def _signed(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    key = signer(bundle)
+    if key is not None:
+        yield ("signed by", key)
 
 
 def _ops_line(report: Mapping[str, Any]) -> str:

@@ -143,7 +143,7 @@ def gate_lines(report: GateReport) -> list[str]:
     lines = []
     for step in report.steps:
         facts = ", ".join(_fact(key, value) for key, value in step.facts.items())
-        lines.append(f"  {step.name:<8}{step.elapsed_nanos / 1e6:>9.1f} ms  {facts}".rstrip())
+        lines.append(f"  {step.name:<9}{step.elapsed_nanos / 1e6:>9.1f} ms  {facts}".rstrip())
     return lines
 
 

@@ -75,6 +75,7 @@ def _rows(status: DeviceStatus, offset: ClockOffset | None) -> Rows:
     ]
     if status.runtime is not None:
         rows.append(("runtime", f"{status.runtime.name} {status.runtime.version}"))
+    rows += [("trusts", key) for key in status.trusted_keys]
     return rows
 
 

@@ -279,8 +279,9 @@ async def _held(journal: Journal, rollout_id: int) -> Begun:
         record = await journal.load(rollout_id)
         model = None
         if record.kind is Kind.DEPLOY and record.state not in OVER:
-            data = await journal.model(record.target)
-            model = await asyncio.to_thread(parse_bundle, data, Path(record.label))
+            data, signature = await journal.model(record.target)
+            bare = await asyncio.to_thread(parse_bundle, data, Path(record.label))
+            model = dataclasses.replace(bare, signature=signature)
         return Begun(record, await journal.rows(rollout_id), model, lock)
     except BaseException:
         lock.release()

@@ -65,7 +65,7 @@ class LocalHands:
         concurrency: int = CONCURRENCY,
         timeout: float = CALL_SECONDS,
     ) -> None:
-        self._upload = Upload.of(model.data, model.sha256) if model else None
+        self._upload = Upload.of(model.data, model.sha256, model.signature) if model else None
         self._timeout = timeout
         # Every upload is copied in gRPC while it is sent; so its size limits how many there are.
         size = self._upload.size_bytes if self._upload else 0

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from holter.signature import ModelSignature
 from holter_host.errors import BadInputError
 from holter_host.rollout.ledger import JournalError, Ledger
 from holter_host.rollout.lock import Lock
@@ -73,7 +74,11 @@ class Journal:
         self._thread.shutdown()
 
     async def create(
-        self, record: RolloutRecord, rows: Sequence[Row], model: bytes | None
+        self,
+        record: RolloutRecord,
+        rows: Sequence[Row],
+        model: bytes | None,
+        signature: ModelSignature | None = None,
     ) -> tuple[RolloutRecord, Lock]:
         """Write a new rollout down, and hold it.
 
@@ -86,7 +91,7 @@ class Journal:
         Raises:
             RolloutBusyError: a rollout that runs has one of the devices.
         """
-        return await self._run(self._ledger.create, record, rows, model)
+        return await self._run(self._ledger.create, record, rows, model, signature)
 
     async def hold(self, rollout_id: int) -> Lock:
         """Hold a rollout, so that nobody else runs it.
@@ -113,8 +118,8 @@ class Journal:
         """The newest rollouts, the newest first, and how many devices of each are in each state."""
         return await self._run(self._ledger.history, limit)
 
-    async def model(self, sha256: str) -> bytes:
-        """A model that a rollout brings.
+    async def model(self, sha256: str) -> tuple[bytes, ModelSignature | None]:
+        """The file of a model that a rollout brings, and who vouches for it.
 
         Raises:
             JournalError: it is kept no longer.

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from holter.signature import ModelSignature, from_json, to_json
 from holter_host.errors import BadInputError, HolterError
 from holter_host.rollout.columns import now, record_of, rollout_columns, row_of, row_values
 from holter_host.rollout.lock import Lock, RolloutBusyError
@@ -37,7 +38,7 @@ CREATE TABLE device (
   PRIMARY KEY (rollout, position)
 ) WITHOUT ROWID;
 CREATE INDEX device_address ON device (rollout, address);
-CREATE TABLE model (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE model (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL, signature TEXT NOT NULL);
 """
 
 
@@ -94,21 +95,34 @@ class Ledger:
         self._db.execute("COMMIT")
 
     def create(
-        self, record: RolloutRecord, rows: Sequence[Row], model: bytes | None
+        self,
+        record: RolloutRecord,
+        rows: Sequence[Row],
+        model: bytes | None,
+        signature: ModelSignature | None,
     ) -> tuple[RolloutRecord, Lock]:
         """As `Journal.create`."""
         addresses = {row.device.address for row in rows}
         with contextlib.ExitStack() as undo:
-            with self._transaction() as db:
+            with self._transaction():
                 self._check_free(addresses, 0)
                 number = self._insert(record, rows)
                 self._supersede(addresses, number)
                 if model is not None:
-                    db.execute("INSERT OR IGNORE INTO model VALUES (?, ?)", (record.target, model))
+                    self._keep(record.target, model, signature)
                 lock = Lock.take(self.path, number)
                 undo.callback(lock.release)
             undo.pop_all()
         return dataclasses.replace(record, id=number), lock
+
+    def _keep(self, sha256: str, model: bytes, signature: ModelSignature | None) -> None:
+        """Keep a model; one that is kept already gets a signature that it had not."""
+        text = to_json(sha256, signature) if signature else ""
+        self._db.execute(
+            "INSERT INTO model VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET signature = excluded.signature WHERE excluded.signature <> ''",
+            (sha256, model, text),
+        )
 
     def _insert(self, record: RolloutRecord, rows: Sequence[Row]) -> int:
         """A new rollout and its devices; its number."""
@@ -216,13 +230,14 @@ class Ledger:
             found.append((record, {DeviceState(state): count for state, count in counts}))
         return found
 
-    def model(self, sha256: str) -> bytes:
+    def model(self, sha256: str) -> tuple[bytes, ModelSignature | None]:
         """As `Journal.model`."""
-        found = self._db.execute("SELECT data FROM model WHERE sha256 = ?", (sha256,)).fetchone()
+        select = "SELECT data, signature FROM model WHERE sha256 = ?"
+        found = self._db.execute(select, (sha256,)).fetchone()
         if found is None:
             raise JournalError(f"The journal {self.path} keeps model {sha256[:12]} no longer.")
-        data: bytes = found[0]
-        return data
+        data, text = found
+        return data, from_json(text)[1] if text else None
 
     def change(self, number: int, values: dict[str, Any]) -> RolloutRecord:
         """As `Journal.change`."""

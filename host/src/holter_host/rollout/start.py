@@ -117,7 +117,8 @@ def _rollout(
             start_time=began,
             change_time=began,
         )
-        record, lock = await journal.create(record, rows, model.data if model else None)
+        content = (model.data, model.signature) if model else (None, None)
+        record, lock = await journal.create(record, rows, *content)
         return Begun(record, dict(enumerate(rows)), model, lock)
 
     return Rollout(begin, options.get("journal"), hands, planned)

@@ -26,17 +26,17 @@ from holter.v1 import model_service_pb2 as holter_dot_v1_dot_model__service__pb2
 from holter.v1 import stream_pb2 as holter_dot_v1_dot_stream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eholter/v1/device_service.proto\x12\tholter.v1\x1a\x1dholter/v1/model_service.proto\x1a\x16holter/v1/stream.proto\"\x11\n\x0fGetClockRequest\"u\n\x10GetClockResponse\x12\x1c\n\x14monotonic_time_nanos\x18\x01 \x01(\x03\x12#\n\x03utc\x18\x02 \x01(\x0b\x32\x16.holter.v1.UtcEstimate\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12\r\n\x05speed\x18\x04 \x01(\x01\"\x12\n\x10GetDeviceRequest\"\xdb\x04\n\x11GetDeviceResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x0e\n\x06log_id\x18\x03 \x01(\t\x12#\n\x07session\x18\x04 \x01(\x0b\x32\x12.holter.v1.Session\x12\x15\n\rnext_sequence\x18\x05 \x01(\x03\x12!\n\x06source\x18\x06 \x01(\x0b\x32\x11.holter.v1.Source\x12.\n\rsampler_state\x18\x07 \x01(\x0e\x32\x17.holter.v1.SamplerState\x12+\n\x07quality\x18\x08 \x01(\x0b\x32\x1a.holter.v1.SamplingQuality\x12\x1c\n\x14monotonic_time_nanos\x18\t \x01(\x03\x12#\n\x03utc\x18\n \x01(\x0b\x32\x16.holter.v1.UtcEstimate\x12\x34\n\x10\x63lassifier_state\x18\x0b \x01(\x0e\x32\x1a.holter.v1.ClassifierState\x12&\n\x0c\x61\x63tive_model\x18\x0c \x01(\x0b\x32\x10.holter.v1.Model\x12#\n\x07runtime\x18\r \x01(\x0b\x32\x12.holter.v1.Runtime\x12!\n\x06limits\x18\x0e \x01(\x0b\x32\x11.holter.v1.Limits\x12\x14\n\x0cuptime_nanos\x18\x0f \x01(\x03\x12\x15\n\rsampler_error\x18\x10 \x01(\t\x12\x18\n\x10\x63lassifier_error\x18\x11 \x01(\t\x12\'\n\trecording\x18\x12 \x01(\x0b\x32\x14.holter.v1.Recording\"\x9d\x01\n\x06Source\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05speed\x18\x03 \x01(\x01\x12\x14\n\x0coversampling\x18\x04 \x01(\x05\x12\x18\n\x10\x66rame_read_nanos\x18\x05 \x01(\x03\x12\x1a\n\x12real_time_priority\x18\x06 \x01(\x08\x12\x15\n\rmemory_locked\x18\x07 \x01(\x08\"\xe7\x01\n\tRecording\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.holter.v1.RecordingState\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x18\n\x10size_limit_bytes\x18\x04 \x01(\x03\x12(\n\x08\x65\x61rliest\x18\x05 \x01(\x0b\x32\x16.holter.v1.LogPosition\x12\x18\n\x10\x64urable_sequence\x18\x06 \x01(\x03\x12\x18\n\x10lost_frame_count\x18\x07 \x01(\x03\x12\x15\n\rwritten_bytes\x18\x08 \x01(\x03\"(\n\x07Runtime\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"A\n\x06Limits\x12\x17\n\x0fmax_model_bytes\x18\x01 \x01(\x03\x12\x1e\n\x16max_window_frame_count\x18\x02 \x01(\x05*}\n\x0cSamplerState\x12\x1d\n\x19SAMPLER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SAMPLER_STATE_STARTING\x10\x01\x12\x19\n\x15SAMPLER_STATE_RUNNING\x10\x02\x12\x17\n\x13SAMPLER_STATE_ENDED\x10\x03*\x8f\x01\n\x0f\x43lassifierState\x12 \n\x1c\x43LASSIFIER_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x43LASSIFIER_STATE_NO_MODEL\x10\x01\x12\x1d\n\x19\x43LASSIFIER_STATE_STARTING\x10\x02\x12\x1c\n\x18\x43LASSIFIER_STATE_RUNNING\x10\x03\x32\x9c\x01\n\rDeviceService\x12\x46\n\tGetDevice\x12\x1b.holter.v1.GetDeviceRequest\x1a\x1c.holter.v1.GetDeviceResponse\x12\x43\n\x08GetClock\x12\x1a.holter.v1.GetClockRequest\x1a\x1b.holter.v1.GetClockResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eholter/v1/device_service.proto\x12\tholter.v1\x1a\x1dholter/v1/model_service.proto\x1a\x16holter/v1/stream.proto\"\x11\n\x0fGetClockRequest\"u\n\x10GetClockResponse\x12\x1c\n\x14monotonic_time_nanos\x18\x01 \x01(\x03\x12#\n\x03utc\x18\x02 \x01(\x0b\x32\x16.holter.v1.UtcEstimate\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\t\x12\r\n\x05speed\x18\x04 \x01(\x01\"\x12\n\x10GetDeviceRequest\"\xf1\x04\n\x11GetDeviceResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12\x0e\n\x06log_id\x18\x03 \x01(\t\x12#\n\x07session\x18\x04 \x01(\x0b\x32\x12.holter.v1.Session\x12\x15\n\rnext_sequence\x18\x05 \x01(\x03\x12!\n\x06source\x18\x06 \x01(\x0b\x32\x11.holter.v1.Source\x12.\n\rsampler_state\x18\x07 \x01(\x0e\x32\x17.holter.v1.SamplerState\x12+\n\x07quality\x18\x08 \x01(\x0b\x32\x1a.holter.v1.SamplingQuality\x12\x1c\n\x14monotonic_time_nanos\x18\t \x01(\x03\x12#\n\x03utc\x18\n \x01(\x0b\x32\x16.holter.v1.UtcEstimate\x12\x34\n\x10\x63lassifier_state\x18\x0b \x01(\x0e\x32\x1a.holter.v1.ClassifierState\x12&\n\x0c\x61\x63tive_model\x18\x0c \x01(\x0b\x32\x10.holter.v1.Model\x12#\n\x07runtime\x18\r \x01(\x0b\x32\x12.holter.v1.Runtime\x12!\n\x06limits\x18\x0e \x01(\x0b\x32\x11.holter.v1.Limits\x12\x14\n\x0cuptime_nanos\x18\x0f \x01(\x03\x12\x15\n\rsampler_error\x18\x10 \x01(\t\x12\x18\n\x10\x63lassifier_error\x18\x11 \x01(\t\x12\'\n\trecording\x18\x12 \x01(\x0b\x32\x14.holter.v1.Recording\x12\x14\n\x0ctrusted_keys\x18\x13 \x03(\t\"\x9d\x01\n\x06Source\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05speed\x18\x03 \x01(\x01\x12\x14\n\x0coversampling\x18\x04 \x01(\x05\x12\x18\n\x10\x66rame_read_nanos\x18\x05 \x01(\x03\x12\x1a\n\x12real_time_priority\x18\x06 \x01(\x08\x12\x15\n\rmemory_locked\x18\x07 \x01(\x08\"\xe7\x01\n\tRecording\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.holter.v1.RecordingState\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x18\n\x10size_limit_bytes\x18\x04 \x01(\x03\x12(\n\x08\x65\x61rliest\x18\x05 \x01(\x0b\x32\x16.holter.v1.LogPosition\x12\x18\n\x10\x64urable_sequence\x18\x06 \x01(\x03\x12\x18\n\x10lost_frame_count\x18\x07 \x01(\x03\x12\x15\n\rwritten_bytes\x18\x08 \x01(\x03\"(\n\x07Runtime\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"A\n\x06Limits\x12\x17\n\x0fmax_model_bytes\x18\x01 \x01(\x03\x12\x1e\n\x16max_window_frame_count\x18\x02 \x01(\x05*}\n\x0cSamplerState\x12\x1d\n\x19SAMPLER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SAMPLER_STATE_STARTING\x10\x01\x12\x19\n\x15SAMPLER_STATE_RUNNING\x10\x02\x12\x17\n\x13SAMPLER_STATE_ENDED\x10\x03*\x8f\x01\n\x0f\x43lassifierState\x12 \n\x1c\x43LASSIFIER_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x43LASSIFIER_STATE_NO_MODEL\x10\x01\x12\x1d\n\x19\x43LASSIFIER_STATE_STARTING\x10\x02\x12\x1c\n\x18\x43LASSIFIER_STATE_RUNNING\x10\x03\x32\x9c\x01\n\rDeviceService\x12\x46\n\tGetDevice\x12\x1b.holter.v1.GetDeviceRequest\x1a\x1c.holter.v1.GetDeviceResponse\x12\x43\n\x08GetClock\x12\x1a.holter.v1.GetClockRequest\x1a\x1b.holter.v1.GetClockResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holter.v1.device_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SAMPLERSTATE']._serialized_start=1367
-  _globals['_SAMPLERSTATE']._serialized_end=1492
-  _globals['_CLASSIFIERSTATE']._serialized_start=1495
-  _globals['_CLASSIFIERSTATE']._serialized_end=1638
+  _globals['_SAMPLERSTATE']._serialized_start=1389
+  _globals['_SAMPLERSTATE']._serialized_end=1514
+  _globals['_CLASSIFIERSTATE']._serialized_start=1517
+  _globals['_CLASSIFIERSTATE']._serialized_end=1660
   _globals['_GETCLOCKREQUEST']._serialized_start=100
   _globals['_GETCLOCKREQUEST']._serialized_end=117
   _globals['_GETCLOCKRESPONSE']._serialized_start=119
@@ -44,15 +44,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETDEVICEREQUEST']._serialized_start=238
   _globals['_GETDEVICEREQUEST']._serialized_end=256
   _globals['_GETDEVICERESPONSE']._serialized_start=259
-  _globals['_GETDEVICERESPONSE']._serialized_end=862
-  _globals['_SOURCE']._serialized_start=865
-  _globals['_SOURCE']._serialized_end=1022
-  _globals['_RECORDING']._serialized_start=1025
-  _globals['_RECORDING']._serialized_end=1256
-  _globals['_RUNTIME']._serialized_start=1258
-  _globals['_RUNTIME']._serialized_end=1298
-  _globals['_LIMITS']._serialized_start=1300
-  _globals['_LIMITS']._serialized_end=1365
-  _globals['_DEVICESERVICE']._serialized_start=1641
-  _globals['_DEVICESERVICE']._serialized_end=1797
+  _globals['_GETDEVICERESPONSE']._serialized_end=884
+  _globals['_SOURCE']._serialized_start=887
+  _globals['_SOURCE']._serialized_end=1044
+  _globals['_RECORDING']._serialized_start=1047
+  _globals['_RECORDING']._serialized_end=1278
+  _globals['_RUNTIME']._serialized_start=1280
+  _globals['_RUNTIME']._serialized_end=1320
+  _globals['_LIMITS']._serialized_start=1322
+  _globals['_LIMITS']._serialized_end=1387
+  _globals['_DEVICESERVICE']._serialized_start=1663
+  _globals['_DEVICESERVICE']._serialized_end=1819
 # @@protoc_insertion_point(module_scope)

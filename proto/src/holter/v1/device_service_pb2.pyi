@@ -1,9 +1,10 @@
 from holter.v1 import model_service_pb2 as _model_service_pb2
 from holter.v1 import stream_pb2 as _stream_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -51,7 +52,7 @@ class GetDeviceRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetDeviceResponse(_message.Message):
-    __slots__ = ("version", "hostname", "log_id", "session", "next_sequence", "source", "sampler_state", "quality", "monotonic_time_nanos", "utc", "classifier_state", "active_model", "runtime", "limits", "uptime_nanos", "sampler_error", "classifier_error", "recording")
+    __slots__ = ("version", "hostname", "log_id", "session", "next_sequence", "source", "sampler_state", "quality", "monotonic_time_nanos", "utc", "classifier_state", "active_model", "runtime", "limits", "uptime_nanos", "sampler_error", "classifier_error", "recording", "trusted_keys")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_FIELD_NUMBER: _ClassVar[int]
     LOG_ID_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +71,7 @@ class GetDeviceResponse(_message.Message):
     SAMPLER_ERROR_FIELD_NUMBER: _ClassVar[int]
     CLASSIFIER_ERROR_FIELD_NUMBER: _ClassVar[int]
     RECORDING_FIELD_NUMBER: _ClassVar[int]
+    TRUSTED_KEYS_FIELD_NUMBER: _ClassVar[int]
     version: str
     hostname: str
     log_id: str
@@ -88,7 +90,8 @@ class GetDeviceResponse(_message.Message):
     sampler_error: str
     classifier_error: str
     recording: Recording
-    def __init__(self, version: _Optional[str] = ..., hostname: _Optional[str] = ..., log_id: _Optional[str] = ..., session: _Optional[_Union[_stream_pb2.Session, _Mapping]] = ..., next_sequence: _Optional[int] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., sampler_state: _Optional[_Union[SamplerState, str]] = ..., quality: _Optional[_Union[_stream_pb2.SamplingQuality, _Mapping]] = ..., monotonic_time_nanos: _Optional[int] = ..., utc: _Optional[_Union[_stream_pb2.UtcEstimate, _Mapping]] = ..., classifier_state: _Optional[_Union[ClassifierState, str]] = ..., active_model: _Optional[_Union[_model_service_pb2.Model, _Mapping]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., uptime_nanos: _Optional[int] = ..., sampler_error: _Optional[str] = ..., classifier_error: _Optional[str] = ..., recording: _Optional[_Union[Recording, _Mapping]] = ...) -> None: ...
+    trusted_keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., hostname: _Optional[str] = ..., log_id: _Optional[str] = ..., session: _Optional[_Union[_stream_pb2.Session, _Mapping]] = ..., next_sequence: _Optional[int] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., sampler_state: _Optional[_Union[SamplerState, str]] = ..., quality: _Optional[_Union[_stream_pb2.SamplingQuality, _Mapping]] = ..., monotonic_time_nanos: _Optional[int] = ..., utc: _Optional[_Union[_stream_pb2.UtcEstimate, _Mapping]] = ..., classifier_state: _Optional[_Union[ClassifierState, str]] = ..., active_model: _Optional[_Union[_model_service_pb2.Model, _Mapping]] = ..., runtime: _Optional[_Union[Runtime, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., uptime_nanos: _Optional[int] = ..., sampler_error: _Optional[str] = ..., classifier_error: _Optional[str] = ..., recording: _Optional[_Union[Recording, _Mapping]] = ..., trusted_keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Source(_message.Message):
     __slots__ = ("kind", "description", "speed", "oversampling", "frame_read_nanos", "real_time_priority", "memory_locked")

@@ -72,14 +72,24 @@ RETURN_CAUSE_NOT_RESTORED: ReturnCause
 RETURN_CAUSE_ROLLED_BACK: ReturnCause
 
 class DeployModelRequest(_message.Message):
-    __slots__ = ("model", "sha256", "validate_only")
+    __slots__ = ("model", "sha256", "validate_only", "signature")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     model: bytes
     sha256: str
     validate_only: bool
-    def __init__(self, model: _Optional[bytes] = ..., sha256: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
+    signature: ModelSignature
+    def __init__(self, model: _Optional[bytes] = ..., sha256: _Optional[str] = ..., validate_only: bool = ..., signature: _Optional[_Union[ModelSignature, _Mapping]] = ...) -> None: ...
+
+class ModelSignature(_message.Message):
+    __slots__ = ("public_key", "value")
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    public_key: bytes
+    value: bytes
+    def __init__(self, public_key: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class DeployModelResponse(_message.Message):
     __slots__ = ("model", "gate_report", "session_id", "swap_sequence", "already_active")
@@ -119,18 +129,20 @@ class GateStep(_message.Message):
     def __init__(self, name: _Optional[str] = ..., elapsed_nanos: _Optional[int] = ..., facts: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("sha256", "state", "size_bytes", "store_time", "spec")
+    __slots__ = ("sha256", "state", "size_bytes", "store_time", "spec", "signer")
     SHA256_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     STORE_TIME_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
+    SIGNER_FIELD_NUMBER: _ClassVar[int]
     sha256: str
     state: ModelState
     size_bytes: int
     store_time: _timestamp_pb2.Timestamp
     spec: ModelSpec
-    def __init__(self, sha256: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., size_bytes: _Optional[int] = ..., store_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., spec: _Optional[_Union[ModelSpec, _Mapping]] = ...) -> None: ...
+    signer: str
+    def __init__(self, sha256: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., size_bytes: _Optional[int] = ..., store_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., spec: _Optional[_Union[ModelSpec, _Mapping]] = ..., signer: _Optional[str] = ...) -> None: ...
 
 class ModelSpec(_message.Message):
     __slots__ = ("name", "version", "rate_hz", "window_frame_count", "hop_frame_count", "channels", "unit", "labels", "score_kind", "tolerance")

@@ -71,10 +71,11 @@ class ModelServiceServicer(object):
         ready, and the device goes back to it by itself if this one does worse. A model before which
         there was none has no probation. A deploy during a probation is DEPLOY_IN_PROGRESS.
 
-        Errors: INVALID_ARGUMENT (DIGEST_MISMATCH, MODEL_MALFORMED, INVALID_FIELD),
+        Errors: INVALID_ARGUMENT (DIGEST_MISMATCH, SIGNATURE_INVALID, MODEL_MALFORMED, INVALID_FIELD),
+        PERMISSION_DENIED (MODEL_UNSIGNED, SIGNER_UNTRUSTED),
         FAILED_PRECONDITION (MODEL_UNFIT, OP_UNSUPPORTED, OP_VERSION_UNSUPPORTED,
         FLEX_OP_UNSUPPORTED, CUSTOM_OP_UNSUPPORTED, GOLDEN_MISMATCH, MODEL_TOO_SLOW,
-        MODEL_MEMORY_EXCEEDED, MODEL_CRASHED, MODEL_TIMEOUT),
+        MODEL_MEMORY_EXCEEDED, MODEL_CRASHED, MODEL_TIMEOUT, MODEL_DOWNGRADED),
         RESOURCE_EXHAUSTED (MODEL_TOO_LARGE, STORE_FULL), ABORTED (DEPLOY_IN_PROGRESS). Whatever the
         error, the active model is what it was.
         """
