@@ -5,6 +5,7 @@
     python bench/_floor.py file FILE             sends a file in messages of one size
     python bench/_floor.py raw FILE              the same, without protobuf
     python bench/_floor.py classify MODEL        classifies at the pace of a grid
+    python bench/_floor.py take                  takes any bytes in one call, and answers with none
 
 It prints its address first. MESSAGES is a pickled list of protobuf messages, which are serialised
 as they are sent, as in any server; those of `raw` and `classify` are raw bytes. A request is a JSON
@@ -26,6 +27,7 @@ import grpc.aio
 from google.protobuf.wrappers_pb2 import BytesValue
 
 METHOD = "/floor.Floor/Stream"
+UNARY_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 Stream = Callable[[bytes, Any], Coroutine[Any, Any, None]]
 Serializer = Callable[[Any], bytes]
@@ -114,9 +116,13 @@ def classify(path: Path) -> tuple[Stream, Serializer]:
     return stream, bytes
 
 
-async def serve(stream: Stream, serializer: Serializer) -> None:
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    handler = grpc.unary_stream_rpc_method_handler(stream, response_serializer=serializer)
+async def take(request: bytes, context: Any) -> bytes:
+    """Take a message and answer with nothing."""
+    return b""
+
+
+async def serve(handler: grpc.RpcMethodHandler[Any, Any]) -> None:
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *UNARY_OPTIONS])
     _, service, method = METHOD.split("/")
     handlers = {method: handler}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
@@ -126,7 +132,14 @@ async def serve(stream: Stream, serializer: Serializer) -> None:
     await server.wait_for_termination()
 
 
-if __name__ == "__main__":
-    kind, name = sys.argv[1:]
+def handler(kind: str, *arguments: str) -> grpc.RpcMethodHandler[Any, Any]:
+    """What the words of the command line mean."""
+    if kind == "take":
+        return grpc.unary_unary_rpc_method_handler(take)
     make = {"replay": replay, "pace": pace, "file": file, "raw": raw, "classify": classify}[kind]
-    asyncio.run(serve(*make(Path(name))))
+    stream, serializer = make(Path(*arguments))
+    return grpc.unary_stream_rpc_method_handler(stream, response_serializer=serializer)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(handler(*sys.argv[1:])))
