@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from holter_host import (
     approve_rollout,
     connect,
     resume_rollout,
+    rollouts,
     undo_rollout,
 )
 from holter_host.testing import Failure, FakeDevice
@@ -128,6 +130,7 @@ class TestWaves:
         assert await undone.run() is RolloutState.ROLLED_BACK
         device = undone.devices["d0"]
         assert (device.state, device.reason) == (DeviceState.HELD, "NO_MODEL_BEFORE")
+        assert undone.exit_code == 3
 
 
 class TestNetwork:
@@ -197,6 +200,9 @@ class TestOthers:
         fakes[1].fail("DeployModel", *[busy(sha256)] * 2)  # so that it takes a while
         running = aiter(fleet.deploy(model, journal=journal))
         await anext(running)
+        (summary,) = await rollouts(journal=journal)
+        assert f"pid {os.getpid()}" in summary.runner
+        assert not summary.is_cut_off
         with pytest.raises(RolloutBusyError, match=r"Rollout 1 \(rhythm, version 1\) by .* d1;"):
             await overlapping.deploy(other, journal=journal).run()
         with pytest.raises(RolloutBusyError, match="being run by"):
@@ -257,6 +263,8 @@ class TestOthers:
         fleet = fleet_of(*(fake.address for fake in fakes), concurrency=1)
         async with contextlib.aclosing(aiter(fleet.deploy(model, journal=journal))) as rollout:
             await anext(rollout)
+        (summary,) = await rollouts(journal=journal)
+        assert summary.is_cut_off
         resumed = resume_rollout(1, journal=journal)
         assert await resumed.run() is RolloutState.DONE
         assert [deploys(fake) for fake in fakes] == [1] * 4

@@ -78,9 +78,8 @@ def deploys(device: FakeDevice) -> int:
 async def resumed(folder: Path) -> tuple[RolloutState, list[DeviceState]]:
     """The end of the only rollout of the journal, when it is resumed."""
     journal = folder / "rollouts.db"
-    ((record, _),) = await rollouts(journal=journal)
-    state = await resume_rollout(record.id, journal=journal).run()
-    _, rows = await rollout_devices(record.id, journal=journal)
+    state = await resume_rollout(1, journal=journal).run()
+    _, rows = await rollout_devices(1, journal=journal)
     return state, [row.state for row in rows]
 
 
@@ -104,8 +103,9 @@ async def test_at_every_write(tmp_path: Path, every: bool) -> None:
             was_killed, _ = await killed(folder, inventory, number, when)
             if not was_killed:
                 break
-            ((record, counts),) = await rollouts(journal=folder / "rollouts.db")
-            kills[f"{record.state}: {', '.join(sorted(counts))}"] += 1
+            (summary,) = await rollouts(journal=folder / "rollouts.db")
+            assert summary.runner == ""
+            kills[f"{summary.rollout.state}: {', '.join(sorted(summary.devices))}"] += 1
             state, states = await resumed(folder)
             expected = [*[DeviceState.HEALTHY] * COUNT, DeviceState.PENDING]
             assert (state, states) == (RolloutState.PARTIAL, expected)
@@ -130,8 +130,9 @@ async def test_at_every_write_of_a_return(tmp_path: Path, every: bool) -> None:
             was_killed, _ = await killed(folder, inventory, number, when)
             if not was_killed:
                 break
-            ((record, counts),) = await rollouts(journal=folder / "rollouts.db")
-            kills[f"{record.state}: {', '.join(sorted(counts))}"] += 1
+            (summary,) = await rollouts(journal=folder / "rollouts.db")
+            assert summary.runner == ""
+            kills[f"{summary.rollout.state}: {', '.join(sorted(summary.devices))}"] += 1
             state, states = await resumed(folder)
             assert state is RolloutState.ROLLED_BACK
             assert set(states) <= {

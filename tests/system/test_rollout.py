@@ -213,7 +213,7 @@ async def test_the_command(tmp_path, models) -> None:
         code, lines, _ = await fleet_verb("history", "2")
         assert (code, [line["state"] for line in lines]) == (0, ["HEALTHY"] * 3)
         code, lines, said = await fleet_verb("rollback", "2")
-        assert (code, said["rollout"]["state"]) == (4, "ROLLED_BACK")
+        assert (code, said["rollout"]["state"]) == (0, "ROLLED_BACK")
         code, lines, _ = await fleet_verb("history")
         assert [(line["id"], line["state"]) for line in lines] == [(2, "ROLLED_BACK"), (1, "DONE")]
         assert (await fleet_verb("resume", "9"))[0] == 5

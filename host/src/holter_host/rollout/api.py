@@ -32,6 +32,7 @@ from holter_host.rollout.record import (
     Kind,
     RolloutRecord,
     RolloutState,
+    RolloutSummary,
     exit_code,
 )
 from holter_host.rollout.rows import DeviceState, Row
@@ -45,6 +46,7 @@ __all__ = [
     "RolloutDevice",
     "RolloutRecord",
     "RolloutState",
+    "RolloutSummary",
     "approve_rollout",
     "default_hands",
     "resume_rollout",
@@ -76,7 +78,6 @@ class Begun:
     rows: dict[int, Row]
     model: Bundle | None
     lock: Lock
-    undo: bool = False
 
 
 Begin = Callable[[Journal], Awaitable[Begun]]
@@ -101,10 +102,12 @@ class Rollout:
         journal: JournalPath,
         hands: MakeHands = LocalHands,
         planned: Iterable[Row] = (),
+        undo: bool = False,
     ) -> None:
         self._begin = begin
         self.journal = Path(journal) if journal is not None else default_path()
         self._hands = hands
+        self._undo = undo
         self.record: RolloutRecord | None = None
         self.devices: Mapping[str, Row] = {row.device.name: row for row in planned}
 
@@ -120,8 +123,11 @@ class Rollout:
 
     @property
     def exit_code(self) -> int:
-        """What `holter fleet` ends with: 0 ok, 1 nothing was done, 3 partial, 4 halted."""
-        return exit_code(self.state, self.devices.values())
+        """What `holter fleet` ends with: 0 ok, 1 nothing was done, 3 partial, 4 halted.
+
+        Where it was to be taken back (`undo_rollout`): 0 it is, 3 not on every device.
+        """
+        return exit_code(self.state, self.devices.values(), self._undo)
 
     async def run(self) -> RolloutState:
         """Run it to where it ends, and tell nothing meanwhile."""
@@ -151,7 +157,7 @@ class Rollout:
 
         hands, begun.model = self._hands(begun.model), None
         engine = Engine(begun.record, begun.rows, journal, hands, tell=tell)
-        work = asyncio.create_task(engine.undo() if begun.undo else engine.run())
+        work = asyncio.create_task(engine.undo() if self._undo else engine.run())
         work.add_done_callback(lambda _: told.put_nowait(None))
         try:
             while (row := await told.get()) is not None:
@@ -224,11 +230,9 @@ def undo_rollout(
     """
 
     async def begin(journal: Journal) -> Begun:
-        begun = await _held(journal, rollout_id)
-        begun.undo = True
-        return begun
+        return await _held(journal, rollout_id)
 
-    return Rollout(begin, journal, hands)
+    return Rollout(begin, journal, hands, undo=True)
 
 
 async def approve_rollout(rollout_id: int, *, journal: JournalPath = None) -> RolloutRecord:
@@ -248,10 +252,8 @@ async def approve_rollout(rollout_id: int, *, journal: JournalPath = None) -> Ro
         return await opened.change(rollout_id, approved=record.wave)
 
 
-async def rollouts(
-    *, journal: JournalPath = None, limit: int = 20
-) -> list[tuple[RolloutRecord, dict[DeviceState, int]]]:
-    """The newest rollouts of a journal, and how many devices of each are in each state."""
+async def rollouts(*, journal: JournalPath = None, limit: int = 20) -> list[RolloutSummary]:
+    """The newest rollouts of a journal, the newest first."""
     async with _opened(journal) as opened:
         return await opened.history(limit)
 

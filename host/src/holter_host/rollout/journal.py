@@ -20,8 +20,8 @@ from holter.signature import ModelSignature
 from holter_host.errors import BadInputError
 from holter_host.rollout.ledger import JournalError, Ledger
 from holter_host.rollout.lock import Lock
-from holter_host.rollout.record import RolloutRecord
-from holter_host.rollout.rows import DeviceState, Row
+from holter_host.rollout.record import RolloutRecord, RolloutSummary
+from holter_host.rollout.rows import Row
 
 T = TypeVar("T")
 
@@ -114,8 +114,8 @@ class Journal:
         """What a rollout knows of its devices, by their position."""
         return await self._run(self._ledger.rows, rollout_id)
 
-    async def history(self, limit: int = 20) -> list[tuple[RolloutRecord, dict[DeviceState, int]]]:
-        """The newest rollouts, the newest first, and how many devices of each are in each state."""
+    async def history(self, limit: int = 20) -> list[RolloutSummary]:
+        """The newest rollouts, the newest first."""
         return await self._run(self._ledger.history, limit)
 
     async def model(self, sha256: str) -> tuple[bytes, ModelSignature | None]:

@@ -17,7 +17,7 @@ from holter.signature import ModelSignature, from_json, to_json
 from holter_host.errors import BadInputError, HolterError
 from holter_host.rollout.columns import now, record_of, rollout_columns, row_of, row_values
 from holter_host.rollout.lock import Lock, RolloutBusyError
-from holter_host.rollout.record import OVER, RolloutRecord, RolloutState
+from holter_host.rollout.record import OVER, RolloutRecord, RolloutState, RolloutSummary
 from holter_host.rollout.rows import UNSETTLED, DeviceState, Row
 from holter_host.rollout.states import is_open
 
@@ -220,14 +220,15 @@ class Ledger:
         )
         return {position: row_of(*values) for position, *values in found}
 
-    def history(self, limit: int) -> list[tuple[RolloutRecord, dict[DeviceState, int]]]:
+    def history(self, limit: int) -> list[RolloutSummary]:
         """As `Journal.history`."""
         found = []
         for record in self._records("ORDER BY id DESC LIMIT ?", (limit,)):
             counts = self._db.execute(
                 "SELECT state, count(*) FROM device WHERE rollout = ? GROUP BY state", (record.id,)
             )
-            found.append((record, {DeviceState(state): count for state, count in counts}))
+            devices = {DeviceState(state): count for state, count in counts}
+            found.append(RolloutSummary(record, devices, Lock.holder(self.path, record.id)))
         return found
 
     def model(self, sha256: str) -> tuple[bytes, ModelSignature | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from holter_host.rollout.plan import Plan
@@ -79,11 +79,38 @@ class RolloutRecord:
     change_time: str = ""
 
 
-def exit_code(state: RolloutState, rows: Iterable[Row]) -> int:
-    """What `holter fleet` ends with: 0 ok, 1 nothing was done, 3 partial, 4 halted."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class RolloutSummary:
+    """A rollout in a list of them.
+
+    Attributes:
+        rollout: it.
+        devices: how many devices are in each state.
+        runner: who runs it now, e.g. "me@here, pid 7"; "" for nobody: if its state is RUNNING or
+            UNDOING all the same, it was cut off, and `resume_rollout` goes on with it.
+    """
+
+    rollout: RolloutRecord
+    devices: Mapping[DeviceState, int]
+    runner: str
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it stands still because whoever ran it is gone."""
+        return not self.runner and self.rollout.state is RolloutState.RUNNING
+
+
+def exit_code(state: RolloutState, rows: Iterable[Row], undo: bool = False) -> int:
+    """What `holter fleet` ends with: 0 ok, 1 nothing was done, 3 partial, 4 halted.
+
+    `undo` says that the rollout was to be taken back, so that this is what is ok.
+    """
+    states = {row.state for row in rows}
+    if undo:
+        done = state is RolloutState.ROLLED_BACK and DeviceState.HELD not in states
+        return 0 if done else 3
     if state is not RolloutState.DONE:
         return STATE_EXIT[state]
-    states = {row.state for row in rows}
     if states == {DeviceState.HEALTHY}:
         return 0
     return 3 if DeviceState.HEALTHY in states else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, Final
 
 import click
@@ -81,19 +81,22 @@ def device_json(device: RolloutDevice) -> dict[str, Any]:
     }
 
 
-def counted(states: Iterable[DeviceState]) -> str:
+def counted(counts: Mapping[DeviceState, int]) -> str:
     """How many devices are in each state, e.g. "3 healthy, 1 pending"."""
-    counts = Counter(states)
-    return ", ".join(f"{counts[s]} {state(s)}" for s in DeviceState if counts[s])
+    return ", ".join(f"{counts[s]} {state(s)}" for s in DeviceState if counts.get(s))
+
+
+def _counts(rollout: Rollout) -> Counter[DeviceState]:
+    return Counter(device.state for device in rollout.devices.values())
 
 
 def _tell(rollout: Rollout, as_json: bool) -> None:
     """Say how it ended, and what can be done then."""
     record = rollout.record
     assert record is not None
-    states = [device.state for device in rollout.devices.values()]
+    found = _counts(rollout)
     if as_json:
-        counts = {s.value: states.count(s) for s in DeviceState if s in states}
+        counts = {s.value: found[s] for s in DeviceState if found[s]}
         facts = {"id": record.id, "kind": record.kind.value, "target": record.target}
         note_json(
             {
@@ -104,7 +107,7 @@ def _tell(rollout: Rollout, as_json: bool) -> None:
         return
     text = f"rollout {record.id} ({record.label}) is {state(record.state)}"
     note(f"{text}{record.note and ': '}{record.note}")
-    note(f"{amount(len(states), 'device')}: {counted(states)}")
+    note(f"{amount(found.total(), 'device')}: {counted(found)}")
     if record.state is not RolloutState.PAUSED:
         _tell_how_to_go_on(rollout)
 
@@ -129,12 +132,11 @@ def _row(device: RolloutDevice) -> Row:
 
 
 def _foot(rollout: Rollout) -> str:
-    states = [device.state for device in rollout.devices.values()]
     if rollout.record is None:
         return ""
     waves = len(rollout.record.plan.waves)
     of_waves = f"wave {_wave(rollout)} of {waves}: " if waves > 1 else ""
-    return f"{of_waves}{counted(states)}"
+    return f"{of_waves}{counted(_counts(rollout))}"
 
 
 def _wave(rollout: Rollout) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
 from holter_host import (
-    DeviceState,
-    RolloutRecord,
+    RolloutSummary,
     approve_rollout,
     default_hands,
     resume_rollout,
@@ -98,10 +98,10 @@ def history(rollout_id: int | None, limit: int, journal: Path | None, as_json: b
         return _devices(rollout_id, journal, as_json)
     found = run_async(rollouts(journal=journal, limit=limit))
     if as_json:
-        for record, counts in found:
-            emit_json(_record_json(record, counts))
+        for summary in found:
+            emit_json(_summary_json(summary))
     elif found:
-        for line in table([_line(record, counts) for record, counts in found]):
+        for line in table(map(_line, found)):
             emit(line)
     else:
         note("there was no rollout yet; begin one with: holter fleet deploy OUT.tflite")
@@ -114,7 +114,7 @@ def _devices(rollout_id: int, journal: Path | None, as_json: bool) -> int:
         for device in devices:
             emit_json(device_json(device))
         return 0
-    counts = counted(device.state for device in devices)
+    counts = counted(Counter(device.state for device in devices))
     emit(
         f"rollout {record.id}: {record.kind} of {record.label} by {record.started_by}, "
         f"{_time(record.start_time)}, {state(record.state)}; {counts}"
@@ -128,20 +128,21 @@ def _devices(rollout_id: int, journal: Path | None, as_json: bool) -> int:
     return 0
 
 
-def _record_json(record: RolloutRecord, counts: dict[DeviceState, int]) -> dict[str, Any]:
-    values: dict[str, Any] = plain(record)
-    devices = {key.value: count for key, count in counts.items()}
-    return values | {"plan": record.plan.as_json(), "devices": devices}
+def _summary_json(summary: RolloutSummary) -> dict[str, Any]:
+    values: dict[str, Any] = plain(summary.rollout)
+    devices = {key.value: count for key, count in summary.devices.items()}
+    plan = summary.rollout.plan.as_json()
+    return values | {"plan": plan, "devices": devices, "runner": summary.runner}
 
 
-def _line(record: RolloutRecord, counts: dict[DeviceState, int]) -> tuple[str, ...]:
-    states = [key for key, count in counts.items() for _ in range(count)]
+def _line(summary: RolloutSummary) -> tuple[str, ...]:
+    record = summary.rollout
     return (
         str(record.id),
         _time(record.start_time),
         f"{record.kind} of {record.label}",
-        state(record.state),
-        counted(states),
+        "cut off" if summary.is_cut_off else state(record.state),
+        counted(summary.devices),
         record.started_by,
     )
 

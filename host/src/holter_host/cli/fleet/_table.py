@@ -48,18 +48,20 @@ def live_table(
         yield
         return
     # Drawing is what rich is for, and takes a while to load: not for who wants JSON.
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
+    from rich.text import Text
 
     console = Console()
 
-    def fitting() -> Table:
+    def fitting() -> Group:
         found, room = rows(), max(1, console.height - MARGIN)
         notes = [foot()]
         if len(found) > room:
             notes.insert(0, f"and {len(found) - room} more")
             found = sorted(found, key=lambda row: -row.urgency)[:room]
-        return _table(columns, found, "; ".join(filter(None, notes)))
+        # Not the table's caption, which would be no wider than the table.
+        return Group(_table(columns, found), Text("; ".join(filter(None, notes)), style="italic"))
 
     with Live(
         console=console, get_renderable=fitting, refresh_per_second=REFRESH_HZ, transient=whole
@@ -69,11 +71,11 @@ def live_table(
         console.print(_table(columns, rows()))
 
 
-def _table(columns: Sequence[str], rows: Sequence[Row], foot: str = "") -> Table:
+def _table(columns: Sequence[str], rows: Sequence[Row]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, caption=foot or None, caption_justify="left")
+    table = Table(box=None, pad_edge=False)
     for name in columns:
         table.add_column(name, no_wrap=name != columns[-1])  # rich shrinks what may wrap
     for row in rows:
