@@ -42,10 +42,13 @@ from support.cut_proxy import Cut, CutProxy, How
 from support.model_files import make_model
 
 
-def fleet_of(**addresses: str) -> Fleet:
+def fleet_of(options: dict[str, float] | None = None, /, **addresses: str) -> Fleet:
     """A fleet by names and addresses."""
     devices = (FleetDevice(name, address) for name, address in addresses.items())
-    return Fleet(Inventory("fleet.toml", tuple(devices)), silence=0.3, timeout=0.3)
+    return Fleet(Inventory("fleet.toml", tuple(devices)), **(options or {}))
+
+
+IMPATIENT = {"silence": 0.3, "timeout": 0.3}
 
 
 def frames(events: list[FleetEvent], name: str) -> list[Any]:
@@ -149,7 +152,8 @@ class TestSamples:
         steady, dropped = start([3000]), start([3000], holes=[Hole(1, 90, 10)])
         async with CutProxy(dropped.address) as proxy:
             proxy.plan([Cut(700, how), Cut(900, how), Cut(1500, how)])
-            async with fleet_of(steady=steady.address, dropped=proxy.address) as fleet:
+            options = IMPATIENT if how is How.BLACK_HOLE else None
+            async with fleet_of(options, steady=steady.address, dropped=proxy.address) as fleet:
                 events = [event async for event in fleet.samples("earliest")]
             assert proxy.cuts == 3
         assert [f[:2] for f in frames(events, "dropped")] == [(1, k) for k in range(3000)]
@@ -161,6 +165,18 @@ class TestSamples:
         assert [change.connected for change in told] == [False, True] * (len(told) // 2)
         assert told
 
+    async def test_a_network_that_delays_delays_itself_only(self, start) -> None:
+        """A slow link holds up its own device; the others' frames are through long before."""
+        quick, slow = start([3000]), start([3000])
+        async with CutProxy(slow.address) as proxy:
+            proxy.delay = 0.1
+            async with fleet_of(quick=quick.address, slow=proxy.address) as fleet:
+                events = [event async for event in fleet.samples("earliest")]
+        ends = [e.device.name for e in events if isinstance(e.event, StreamEnd)]
+        assert ends == ["quick", "slow"]
+        for name in ends:
+            assert [f[:2] for f in frames(events, name)] == [(1, k) for k in range(3000)]
+
     async def test_who_never_answers_is_told_lost(self, start) -> None:
         """A device that takes the connection and says nothing is lost after the silence."""
         fake, ended = start([36]), asyncio.Event()
@@ -171,7 +187,7 @@ class TestSamples:
 
         async with await asyncio.start_server(mute, "127.0.0.1", 0) as server:
             host, port = server.sockets[0].getsockname()
-            async with fleet_of(mute=f"{host}:{port}", alive=fake.address) as fleet:
+            async with fleet_of(IMPATIENT, mute=f"{host}:{port}", alive=fake.address) as fleet:
                 events = [event async for event in fleet.samples("earliest", reconnect=0)]
             ended.set()
         assert len(frames(events, "alive")) == 36
