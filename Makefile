@@ -13,7 +13,7 @@ BUF_VERSION := 1.75.0
 BUF := .build/buf/node_modules/.bin/buf
 WIRE := proto/holter.v1.txtpb
 PYTEST := $(BIN)/python -m pytest
-SOURCES := proto/src/holter/spec.py proto/src/holter/signature.py proto/generate.py device/src host/src
+SOURCES := proto/src/holter/*.py proto/generate.py device/src host/src
 
 .DEFAULT_GOAL := help
 .PHONY: help sync demo test test-long test-hardware check format proto bench zoo wheels models clean
@@ -29,7 +29,7 @@ $(STAMP): constraints/main.txt constraints/tools.txt proto/pyproject.toml device
 	  { echo "Holter needs Python 3.11 or later; name one with: make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/main.txt \
-	  -e proto -e 'device[gpio,litert,replay,signing]' -e 'host[convert]' -r constraints/tools.txt
+	  -e proto -e 'device[gpio,litert,replay,signing]' -e 'host[convert,evaluate]' -r constraints/tools.txt
 	@touch $@
 
 $(TFLITE_STAMP): constraints/tflite.txt proto/pyproject.toml device/pyproject.toml

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import wfdb
 
-from holter_device.frontend import FrontEnd
+from holter.frontend import FrontEnd
 
 LEAD = "MLII"
 RATE_HZ, WINDOW = 360, 3600

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from holter.frontend import FrontEnd
 from holter_device.adc import make_adc
 from holter_device.errors import RecordError
-from holter_device.frontend import FrontEnd
 from support.i2c import record_volts
 from support.sampling import source_settings
 

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from holter.frontend import FrontEnd
 from holter_device.adc.ecg import PERIOD_SECONDS, synthesize
 from holter_device.adc.simulated import simulated_counts
 from holter_device.config import SIMULATIONS
-from holter_device.frontend import FrontEnd
 
 RATE = 360.0
 FRONT_END = FrontEnd()

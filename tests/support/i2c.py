@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from holter_device.frontend import FrontEnd
+from holter.frontend import FrontEnd
 from holter_device.testing import (
     Ads1115Chip,
     I2cBusServer,

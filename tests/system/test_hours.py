@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pytest
 
 import holter_host
+from holter.frontend import FrontEnd
 from holter_device.adc.simulated import simulated_counts
-from holter_device.frontend import FrontEnd
 from holter_host import Gap, GapCause, SampleBlock, SessionStarted
 from support.daemon import Daemon, holterd
 from support.follower import Follower

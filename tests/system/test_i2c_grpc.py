@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import holter_host
-from holter_device.frontend import FrontEnd
+from holter.frontend import FrontEnd
 from holter_device.testing import LockstepClockServer, level, played
 from holter_host import Gap, SampleBlock
 from support.daemon import holterd

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from holter.frontend import FrontEnd
 from holter_device.config import Config
 from holter_device.errors import BusMissingError, BusPermissionError, ConfigError, NoAnswerError
-from holter_device.frontend import FrontEnd
 from holter_device.grid import GapCause, Grid
 from holter_device.sampler import ProcessSampler, child_clock
 from holter_device.samples import Block

@@ -230,7 +230,8 @@ class Config:
 
     def channel(self, name: str) -> Channel:
         """The channel of one input, with this config's maps."""
-        from .frontend import FULL_SCALE_COUNTS  # numpy is for who serves, not for --help
+        from holter.frontend import FULL_SCALE_COUNTS  # numpy is for who serves, not for --help
+
         from .samples import Channel
 
         return Channel(

@@ -1,12 +1,10 @@
 """Which frames are not to be trusted because an electrode is off, channel by channel.
 
 Two things tell. The signal: a front end without its electrodes drives its output to a rail, so a
-channel is RAILED from RAILED_SECONDS after its counts reached a rail until they leave it; this is
-always seen. The AD8232's comparators: LO_PLUS and LO_MINUS, where their lines are wired. After
-either the channel is SETTLING for SETTLE_SECONDS: the amplifiers' high pass takes that long to come
-back (AD8232 data sheet, "Fast Restore").
+channel is RAILED, as `holter.leadoff` says; this is always seen. The AD8232's comparators: LO_PLUS
+and LO_MINUS, where their lines are wired. After either the channel is SETTLING.
 
-That a stay at a rail is one is known only after RAILED_SECONDS, and its block may have been sent by
+That a stay at a rail is one is known only after a while, and its block may have been sent by
 then: what a block said stays, and the frames before are not marked.
 """
 
@@ -20,11 +18,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from holter.leadoff import railed_frames, settle_frames
+
 from .leadoff import LeadOffLines
 from .samples import Block, Gap, LeadOff, LeadOffRun, Session
-
-RAILED_SECONDS = 0.2
-SETTLE_SECONDS = 1.0
 
 _FLAGS = {"LO+": LeadOff.LO_PLUS, "LO-": LeadOff.LO_MINUS}
 _NEVER, _NEVER_AGAIN = -(2**62), 2**62
@@ -50,8 +47,8 @@ class LeadOffDetector:
         self._session = session
         self._index = {channel.name: index for index, channel in enumerate(session.channels)}
         self._low, self._high = np.array(rails, session.sample_format.dtype).T
-        self._least = max(1, round(RAILED_SECONDS * session.grid.rate_hz))
-        self._settle = round(SETTLE_SECONDS * session.grid.rate_hz)
+        self._least = railed_frames(session.grid.rate_hz)
+        self._settle = settle_frames(session.grid.rate_hz)
         self._lines = lines
         self._edges: deque[tuple[int, int, LeadOff, bool]] = deque()
         count = len(session.channels)

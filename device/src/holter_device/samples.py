@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from holter.frontend import linear_map
+
 from .clock import UtcEstimate
 from .grid import GapCause, Grid
 
@@ -68,14 +70,8 @@ class Channel:
 
     def affine(self, unit: str) -> tuple[float, float]:
         """The map to "counts", "volts" or "millivolts" as (scale, offset) of a count."""
-        if unit == "counts":
-            return 1.0, 0.0
-        if unit == "volts":
-            return self.volts_per_count, self.offset_volts
-        to_millivolts = 1000 / self.gain
-        return (
-            self.volts_per_count * to_millivolts,
-            (self.offset_volts - self.baseline_volts) * to_millivolts,
+        return linear_map(
+            unit, self.volts_per_count, self.offset_volts, self.gain, self.baseline_volts
         )
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..frontend import FULL_SCALE_COUNTS, FrontEnd
+from holter.frontend import FULL_SCALE_COUNTS, FrontEnd
+
 from . import AdcInfo
 from .ecg import synthesize
 from .table import CountsTable, TableAdc

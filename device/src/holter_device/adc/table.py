@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..frontend import FULL_SCALE_COUNTS, FrontEnd
+from holter.frontend import FULL_SCALE_COUNTS, FrontEnd
+
 from . import AdcInfo, Input
 
 

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from holter.frontend import in_unit
 from holter.spec import ModelSpec
 
 from ..errors import ModelUnfitError
@@ -95,10 +96,7 @@ class DeviceFit:
 
 
 class UnitMap:
-    """From raw counts to a model's unit: scale * count + offset, for each channel.
-
-    In double precision and then rounded once, so that host and device agree to the bit.
-    """
+    """From raw counts to a model's unit: scale * count + offset, for each channel."""
 
     def __init__(
         self, unit: str, channels: tuple[Channel, ...], sample_format: SampleFormat
@@ -113,10 +111,7 @@ class UnitMap:
         raw = np.frombuffer(counts, self._dtype).reshape(-1, len(self._scale))
         if self._identity:
             return raw.astype(np.float32)
-        values = raw.astype(np.float64)
-        values *= self._scale
-        values += self._offset
-        return values.astype(np.float32)
+        return in_unit(raw, self._scale, self._offset)
 
 
 def _unfit(message: str, key: str, model: str, device: str) -> ModelUnfitError:

@@ -18,6 +18,7 @@ VERBS: Final = {
     "convert": ("_convert", "Convert a SavedModel to a model file, and prove it."),
     "bundle": ("_convert", "Make an existing .tflite deployable."),
     "inspect": ("_convert", "Show what a model file takes, gives and was proven by."),
+    "evaluate": ("_evaluate", "Say how good a model file is, on annotated records."),
     "sign": ("_keys", "Vouch for a model file with a key."),
     "keys": ("_keys", "Make a key to sign models with, or show its public key."),
     "deploy": ("_models", "Send a model to a device, which judges it and swaps it in."),

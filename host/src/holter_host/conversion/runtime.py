@@ -1,6 +1,6 @@
 """Runs a .tflite as a device would: by names, one thread, variables reset before every window.
 
-Imports ai-edge-litert, so only the conversion child imports this module.
+Imports ai-edge-litert, so only child processes import this module.
 """
 
 from __future__ import annotations
@@ -68,18 +68,33 @@ class TfliteModel:
         self.input_shape: Shape = tuple(None if n < 0 else int(n) for n in declared)
 
     def scores(self, windows: npt.NDArray[np.float32], plan: InputPlan) -> npt.NDArray[np.float32]:
+        """Scores of windows, each run twice.
+
+        Raises:
+            ConversionError: as `run`, or the same window gives other scores the second time.
+            BadInputError: as `run`.
+        """
+        first, again = self.run(windows, plan), self.run(windows, plan)
+        if not np.allclose(first, again, rtol=1e-6, atol=1e-6, equal_nan=True):
+            raise ConversionError(
+                "The model gives other scores when it is given the same window again: it keeps "
+                "state from window to window or draws random numbers; export it without."
+            )
+        return first
+
+    def run(self, windows: npt.NDArray[np.float32], plan: InputPlan) -> npt.NDArray[np.float32]:
         """Scores of windows.
 
         Args:
-            windows: float32, shape (count, window, channel_count), in the model's unit.
+            windows: float32, shape (count, window, channel_count), in the model's unit; at least
+                one.
             plan: how a window goes in.
 
         Returns:
             float32, shape (count, label_count).
 
         Raises:
-            ConversionError: the runtime fails while it runs, or the same window gives other scores
-                the second time.
+            ConversionError: the runtime fails while it runs.
             BadInputError: the input has another shape, or the output is not one row of scores.
         """
         loaded = tuple(int(n) for n in self._input["shape"])
@@ -88,14 +103,7 @@ class TfliteModel:
                 f"The .tflite takes {list(loaded)}, not {list(plan.shape)}; an axis that is free "
                 "became 1: convert it with fixed shapes."
             )
-        first = [as_scores(self._run(plan.feed(window))) for window in windows]
-        again = [as_scores(self._run(plan.feed(window))) for window in windows]
-        if not np.allclose(first, again, rtol=1e-6, atol=1e-6, equal_nan=True):
-            raise ConversionError(
-                "The model gives other scores when it is given the same window again: it keeps "
-                "state from window to window or draws random numbers; export it without."
-            )
-        return np.stack(first)
+        return np.stack([as_scores(self._run(plan.feed(window))) for window in windows])
 
     def _run(self, value: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         try:

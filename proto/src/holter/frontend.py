@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 FULL_SCALE_COUNTS = 256
 
+_Factor = float | npt.NDArray[np.float64]  # of one channel, or of each
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FrontEnd:
@@ -60,6 +62,11 @@ class FrontEnd:
         spectrum = np.fft.rfft(padded) * high_pass * low_pass
         return np.fft.irfft(spectrum, len(padded))[pad : pad + len(values)]
 
+    def affine(self, unit: str) -> tuple[float, float]:
+        """The map of a count to "counts", "volts" or "millivolts", as `linear_map`."""
+        volts_per_count = self.reference_volts / FULL_SCALE_COUNTS
+        return linear_map(unit, volts_per_count, 0.0, self.gain, self.baseline_volts)
+
     def counts(self, millivolts: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
         """What the converter reads for an ECG in mV, any shape: U8 counts of the same shape."""
         volts = np.asarray(millivolts) / 1000 * self.gain + self.baseline_volts
@@ -70,6 +77,34 @@ class FrontEnd:
         """The ECG in mV for counts, any shape: (counts * Vref / 256 - baseline) / gain * 1000."""
         volts = np.asarray(counts) * (self.reference_volts / FULL_SCALE_COUNTS)
         return (volts - self.baseline_volts) / self.gain * 1000
+
+
+def linear_map(
+    unit: str, volts_per_count: float, offset_volts: float, gain: float, baseline_volts: float
+) -> tuple[float, float]:
+    """The map of a count to "counts", "volts" or "millivolts" as (scale, offset).
+
+    volts = count * volts_per_count + offset_volts; millivolts = (volts - baseline) / gain * 1000.
+    """
+    if unit == "counts":
+        return 1.0, 0.0
+    if unit == "volts":
+        return volts_per_count, offset_volts
+    to_millivolts = 1000 / gain
+    return volts_per_count * to_millivolts, (offset_volts - baseline_volts) * to_millivolts
+
+
+def in_unit(
+    counts: npt.NDArray[np.generic], scale: _Factor, offset: _Factor
+) -> npt.NDArray[np.float32]:
+    """scale * counts + offset, for each channel, of counts of shape (frames, channels).
+
+    In double precision and then rounded once, so that host and device agree to the bit.
+    """
+    values = counts.astype(np.float64)
+    values *= scale
+    values += offset
+    return values.astype(np.float32)
 
 
 def _second_order(
