@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holter.leadoff import untrusted
 from holter_device.grid import GapCause, Grid
 from holter_device.leadoff import Edge, Line
 from holter_device.leads import LeadOffDetector
@@ -248,3 +249,24 @@ def test_rails_of_wide_counts_may_be_within_their_range() -> None:
         LeadOffRun(5, 1, 1, LeadOff.RAILED),
         LeadOffRun(6, 1, 1, LeadOff.SETTLING),
     )
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 3, 128, 255]), st.integers(1, 15)), max_size=12),
+    st.lists(st.integers(1, 100), max_size=4),
+)
+def test_a_whole_recording_is_untrusted_where_its_frames_are(
+    runs: list[tuple[int, int]], cuts: list[int]
+) -> None:
+    """What `holter.leadoff` says of all frames at once is what the detector says tile by tile."""
+    counts = np.repeat([value for value, _ in runs], [count for _, count in runs]).astype(np.uint8)
+    both = np.stack([counts, counts], axis=1)
+    for low, high in set(RAILS):
+        detector = LeadOffDetector(make_session(), [(low, high)] * 2)
+        marked = np.zeros(len(counts), bool)
+        story = Story(both, np.zeros(len(counts), bool), [])
+        for tile in detector.mark(story.tiles(cuts)) if len(counts) else []:
+            assert isinstance(tile, Block)
+            for run in tile.lead_off:
+                marked[run.first_sequence : run.next_sequence] = True
+        assert untrusted(counts, RATE_HZ, low, high).tolist() == marked.tolist()

@@ -35,6 +35,12 @@ def test_using_every_public_name_loads_nothing_foreign() -> None:
     assert {"numpy", "grpc"} <= loaded
 
 
+def test_figures_need_numpy_alone() -> None:
+    """Whoever only wants the figures of an evaluation loads no runtime, record reader or gRPC."""
+    loaded = modules_after("from holter_host.evaluation import metrics, truth")
+    assert not loaded & (FOREIGN | {"grpc", "rich", "scipy", "pandas"})
+
+
 def test_importing_an_error_is_light() -> None:
     """An exception can be named without numpy or gRPC."""
     assert not modules_after("from holter_host import DeviceError") & HEAVY
@@ -46,7 +52,9 @@ def test_help_loads_no_verb() -> None:
     assert not modules_after(code) & ((FOREIGN | HEAVY) - {"asyncio"})
 
 
-@pytest.mark.parametrize("verb", ["watch", "deploy", "models", "status", "capture", "classify"])
+@pytest.mark.parametrize(
+    "verb", ["watch", "deploy", "models", "status", "capture", "classify", "evaluate"]
+)
 def test_verbs_about_devices_load_nothing_foreign(verb: str) -> None:
     """A verb about a device loads no TensorFlow, and rich only when it draws."""
     code = f"from holter_host.cli import run\nrun(['{verb}', '--help'])"

@@ -35,7 +35,7 @@ HOST_EXTRAS = {
         "tf1",
         "unroll",
     )
-}
+} | {"holter_host.evaluation.judge"}
 
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys

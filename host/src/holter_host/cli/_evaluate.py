@@ -16,7 +16,7 @@ from holter_host.bundle import read_bundle
 from holter_host.cli._common import emit, emit_json, json_option, note
 from holter_host.cli._output import amount, table
 from holter_host.evaluation.records import FRONT_ENDS, FrontEndName, Reading
-from holter_host.evaluation.report import report as report_of
+from holter_host.evaluation.report import full_report
 from holter_host.evaluation.run import Progress
 from holter_host.evaluation.run import evaluate as evaluate_model
 from holter_host.evaluation.truth import PACED, SAME_PATIENT, ClassMap
@@ -103,7 +103,7 @@ def evaluate(
             jobs=jobs,
             progress=progress,
         )
-    made = report_of(evaluation)
+    made = full_report(evaluation)
     _tell(made)
     if out is not None:
         with replacing(out) as file:

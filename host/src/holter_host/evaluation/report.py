@@ -23,7 +23,7 @@ _SEED: Final = 0
 Intervals = Mapping[str, tuple[float, float] | None]
 
 
-def report(evaluation: Evaluation, *, resamples: int = metrics.RESAMPLES) -> dict[str, Any]:
+def full_report(evaluation: Evaluation, *, resamples: int = metrics.RESAMPLES) -> dict[str, Any]:
     """Every figure of an evaluation.
 
     Args:

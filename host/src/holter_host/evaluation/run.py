@@ -120,7 +120,7 @@ def evaluate(
                 raise answer
             left_out[names[path]] = str(answer)
         else:
-            patient = str(Path(names[path]).with_name(patients.get(path.name, path.name)))
+            patient = patients.get(path.name, names[path])
             results.append(_result(bundle, reading, names[path], patient, answer))
         if progress is not None:
             progress(next(number), len(names), names[path])
