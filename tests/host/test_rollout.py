@@ -175,18 +175,37 @@ class TestNetwork:
         proxy.delay = 0.05
         assert await self.rolled_out(proxy, model, journal) == (DeviceState.HEALTHY, "")
 
-    async def test_a_device_that_falls_silent(self, fakes, proxy, tmp_path, journal) -> None:
-        """A device that takes the model and never answers is pending, and settled by a resume."""
+    @pytest.mark.parametrize("allowed", [0, 1])
+    async def test_a_device_that_falls_silent(
+        self, fakes, proxy, tmp_path, journal, allowed
+    ) -> None:
+        """A device that is given the model and falls silent counts as failed, until it tells.
+
+        A resume asks what it has, and does not send it again; or goes on taking it back.
+        """
         model = make_model(tmp_path / "m.tflite")
         proxy.lose_answer(len(model.data))
-        silent = await self.rolled_out(proxy, model, journal, timeout=0.5, deploy_seconds=0.5)
-        assert silent == (DeviceState.PENDING, "OFFLINE")
+        fleet = fleet_of(proxy.address, timeout=0.5)
+        rollout = fleet.deploy(
+            model, journal=journal, deploy_seconds=0.5, health_seconds=0.5, max_failures=allowed
+        )
+        assert await rollout.run() is (RolloutState.PARTIAL if allowed else RolloutState.UNDOING)
+        device = rollout.devices["d0"]
+        if allowed:
+            assert (device.state, device.reason) == (DeviceState.PENDING, "LOST")
+        else:
+            assert device.state is DeviceState.UNDOING
+        assert device.before == ""
         assert deploys(fakes[0]) == 1
         proxy.cut()
         resumed = resume_rollout(1, journal=journal)
-        assert await resumed.run() is RolloutState.DONE
+        await resumed.run()
         assert deploys(fakes[0]) == 1, "it has the model, so it is not sent again"
-        assert resumed.devices["d0"].before == ""
+        device = resumed.devices["d0"]
+        if allowed:
+            assert (resumed.state, device.state) == (RolloutState.DONE, DeviceState.HEALTHY)
+        else:
+            assert (device.state, device.reason) == (DeviceState.HELD, "NO_MODEL_BEFORE")
 
 
 class TestOthers:

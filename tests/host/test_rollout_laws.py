@@ -25,7 +25,10 @@ from support.rollouts import (
     engine_of,
 )
 
-HOWS = ("takes", "takes", "takes", "refuses", "returns", "offline", "mute", "cut early", "cut late")
+HOWS = (
+    *["takes"] * 4,
+    *("refuses", "returns", "offline", "mute", "cut early", "cut late", "lost early", "lost late"),
+)
 SETTLED = {
     DeviceState.HEALTHY,
     DeviceState.FAILED,

@@ -83,7 +83,7 @@ def test_how_a_move_ends() -> None:
     assert row.facts == {"rate_hz": "250"}
     busy = DeployInProgressError("model x by y", reason="DEPLOY_IN_PROGRESS")
     assert states.end(begun(), Report(error=busy)).reason == "DEPLOY_IN_PROGRESS"
-    assert states.end(begun(), Report(error=GONE)).state is DeviceState.PENDING
+    assert states.end(begun(), Report(error=GONE)).state is DeviceState.STARTED
     assert states.end(begun(), Report(Seen(OLD), GONE)).state is DeviceState.PENDING
     assert states.end(begun(), Report(Seen(NEW), GONE)).state is DeviceState.HEALTHY
     done = states.end(begun(), Report(Seen(NEW), facts={"session_id": 3}))
@@ -96,9 +96,23 @@ def test_who_cannot_be_asked() -> None:
     assert states.not_asked(ROW, GONE).state is DeviceState.PENDING
     assert states.not_asked(ROW, broken).state is DeviceState.FAILED
     assert states.not_asked(begun(), broken).state is DeviceState.PENDING
-    deployed = begun().to(DeviceState.DEPLOYED)
-    assert states.not_asked(deployed, GONE).state is DeviceState.DEPLOYED
-    assert not states.not_asked(deployed, GONE).counts_as_failed
+
+
+def test_who_falls_silent_is_waited_for() -> None:
+    """Who was given the model and is silent counts as failed when it is too late, till it tells."""
+    lost = states.no_verdict(states.end(begun(), Report(error=GONE)), GONE)
+    assert (lost.state, lost.counts_as_failed) == (DeviceState.STARTED, False)
+    assert states.verdict(lost, Seen(NEW)).state is DeviceState.HEALTHY
+    assert states.verdict(lost, Seen(OLD)).state is DeviceState.PENDING
+    lost = states.overdue(lost)
+    assert (lost.state, lost.reason) == (DeviceState.PENDING, "LOST")
+    assert states.not_asked(lost, GONE).counts_as_failed
+    assert not states.settle(lost, Seen(OLD)).counts_as_failed
+    mute = states.no_verdict(begun().to(DeviceState.DEPLOYED), GONE)
+    assert (mute.state, mute.counts_as_failed) == (DeviceState.DEPLOYED, False)
+    mute = states.overdue(mute)
+    assert (mute.state, mute.reason) == (DeviceState.DEPLOYED, "NO_VERDICT")
+    assert mute.counts_as_failed
 
 
 def test_undo() -> None:

@@ -45,7 +45,7 @@ class MemoryDevice:
         active: the digest of its active model.
         how: "takes", "refuses", "returns" (goes back in its probation), "offline", "mute" (gives no
             verdict), "cut early" and "cut late" (loses the connection once, before or after it has
-            done what it was told).
+            done what it was told), "lost early" and "lost late" (the same, and is offline then).
         looks: how often its probation is asked for before it is over.
         swaps: the digests that it was given, in order, but for what it did by itself.
     """
@@ -140,16 +140,20 @@ class MemoryHands(LocalHands):
         await asyncio.sleep(0)
         self._at("before the move")
         how = there.how
-        if how.startswith("cut"):
+        is_cut, is_lost = how.startswith("cut"), how.startswith("lost")
+        if is_cut or is_lost:
             there.how = "takes"
         try:
-            if how != "cut early":
+            if not how.endswith("early"):
                 there.move(move.sha256)
         except HolterError as error:
             return Report(error=error)
         self._at("after the move")
         lost = DeviceUnreachableError("the connection broke")
-        return Report(seen=there.look(), error=lost if how.startswith("cut") else None)
+        if is_lost:
+            there.how = "offline"
+            return Report(error=lost)
+        return Report(seen=there.look(), error=lost if is_cut else None)
 
 
 class KillingJournal(Journal):

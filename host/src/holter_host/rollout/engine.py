@@ -23,7 +23,6 @@ from holter_host.rollout.rows import UNSETTLED, DeviceState, Move, Report, Row, 
 
 POLL_SECONDS: Final = 0.5
 MOST_POLL_SECONDS: Final = 5.0
-NO_VERDICT: Final = "NO_VERDICT"
 
 Tell = Callable[[Row], object]
 
@@ -148,7 +147,9 @@ class Engine:
         await self._write_looks(looks, lambda row, seen: (states.settle(row, seen), None))
 
     async def _judged(self, looks: Sequence[Look]) -> None:
-        await self._write_looks(looks, lambda row, seen: (states.judge(row, seen), None))
+        await self._write_looks(
+            looks, lambda row, seen: (states.verdict(row, seen), None), states.no_verdict
+        )
 
     async def _begun_undo(self, looks: Sequence[Look]) -> list[Move | None]:
         return await self._write_looks(looks, states.begin_undo, states.not_asked_undo)
@@ -164,11 +165,11 @@ class Engine:
         end = self._clock() + self.record.plan.health_seconds
         pause = POLL_SECONDS
         asked = False
-        while waiting := self._in((DeviceState.DEPLOYED,)):
+        while waiting := self._in((DeviceState.STARTED, DeviceState.DEPLOYED)):
             if self._undoes():
                 return
             if asked and self._clock() >= end:
-                await self._write([(position, _overdue(row)) for position, row in waiting])
+                await self._write([(position, states.overdue(row)) for position, row in waiting])
                 return
             if asked:
                 await self._sleep(pause)
@@ -269,8 +270,3 @@ class Engine:
     async def _change(self, state: RolloutState, **values: Any) -> None:
         values.setdefault("note", "")
         self.record = await self._journal.change(self.record.id, state=state, **values)
-
-
-def _overdue(row: Row) -> Row:
-    message = row.message or f"{row.device.name} gave no verdict on the model in time"
-    return row.to(DeviceState.DEPLOYED, NO_VERDICT, message)

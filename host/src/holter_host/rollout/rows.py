@@ -46,6 +46,11 @@ TOUCHED = frozenset(
 UNSETTLED = (DeviceState.PLANNED, DeviceState.STARTED, DeviceState.PENDING)
 
 
+# Reasons with which a device that has not failed counts as if it had.
+NO_VERDICT = "NO_VERDICT"  # it has the model, and its probation did not end in time
+LOST = "LOST"  # it fell silent while it was given the model
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Seen:
     """What a device says of its models.
@@ -123,7 +128,7 @@ class Row:
         before: digest that it had before the rollout, "" for none; None until it was asked.
         mark: its newest probation before the rollout; see `Seen.mark`.
         reason: why it is not HEALTHY, as one word: an ErrorReason, a ReturnCause, or OFFLINE,
-            NO_VERDICT, CHANGED, SUPERSEDED, NO_MODEL_BEFORE.
+            LOST, NO_VERDICT, CHANGED, SUPERSEDED, NO_MODEL_BEFORE.
         message: the same as a sentence.
         facts: what is known beside, by name.
     """
@@ -152,10 +157,8 @@ class Row:
 
     @property
     def counts_as_failed(self) -> bool:
-        """Whether it speaks against the model: it failed, or took it and then gave no verdict."""
-        return self.state is DeviceState.FAILED or (
-            self.state is DeviceState.DEPLOYED and self.reason != ""
-        )
+        """Whether it speaks against the model: it failed, or was given it and then fell silent."""
+        return self.state is DeviceState.FAILED or self.reason in (NO_VERDICT, LOST)
 
     def to(self, state: DeviceState, reason: str = "", message: str = "", **facts: Any) -> Row:
         """It in another state."""

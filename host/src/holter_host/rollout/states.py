@@ -26,7 +26,18 @@ from holter_host.errors import (
     DeviceUnreachableError,
     HolterError,
 )
-from holter_host.rollout.rows import UNSETTLED, DeviceState, Move, Report, Row, Seen
+from holter_host.rollout.rows import (
+    LOST,
+    NO_VERDICT,
+    UNSETTLED,
+    DeviceState,
+    Move,
+    Report,
+    Row,
+    Seen,
+)
+
+OFFLINE_REASON = "OFFLINE"
 
 # With one of these nothing is known of a device but that it cannot be asked now.
 OFFLINE = (DeviceUnreachableError, DeadlineError, ClassifierUnavailableError)
@@ -71,9 +82,11 @@ def end(row: Row, report: Report) -> Row:
     if seen is not None and (error is None or seen.active == row.target or _returned(row, seen)):
         return judge(row, seen)
     assert error is not None
-    if isinstance(error, OFFLINE):
-        return offline(row, error)
-    return _failed(row, error)
+    if not isinstance(error, OFFLINE):
+        return _failed(row, error)
+    if seen is None:  # whether it has the model is asked until it is too late
+        return row.to(row.state, message=str(error))
+    return offline(row, error)
 
 
 def judge(row: Row, seen: Seen) -> Row:
@@ -96,15 +109,37 @@ def judge(row: Row, seen: Seen) -> Row:
     return _changed(row, seen)
 
 
+def verdict(row: Row, seen: Seen) -> Row:
+    """A row that is DEPLOYED, or STARTED on a device that fell silent, by what the device says."""
+    if row.state is DeviceState.DEPLOYED:
+        return judge(row, seen)
+    settled = settle(row, seen)
+    if settled.state is DeviceState.PLANNED:  # the model never came to it
+        return row.to(DeviceState.PENDING, OFFLINE_REASON, row.message)
+    return settled
+
+
+def no_verdict(row: Row, error: HolterError) -> Row:
+    """The same where the device could not be asked; it may answer before it is too late."""
+    return row.to(row.state, message=str(error))
+
+
+def overdue(row: Row) -> Row:
+    """The same when it is too late: it counts as failed until it gives a verdict."""
+    if row.state is DeviceState.DEPLOYED:
+        message = row.message or f"{row.device.name} gave no verdict on the model in time"
+        return row.to(row.state, NO_VERDICT, message)
+    return row.to(DeviceState.PENDING, LOST, f"given the model, it fell silent: {row.message}")
+
+
 def offline(row: Row, error: HolterError) -> Row:
     """A row whose device could not be asked."""
-    return row.to(DeviceState.PENDING, "OFFLINE", str(error))
+    reason = LOST if row.reason == LOST else OFFLINE_REASON
+    return row.to(DeviceState.PENDING, reason, str(error))
 
 
 def not_asked(row: Row, error: HolterError) -> Row:
-    """A row whose device answered with an error when it was asked what it has."""
-    if row.state is DeviceState.DEPLOYED:  # it may answer before it is too late
-        return row.to(row.state, message=str(error))
+    """A row whose device could not tell what it has."""
     if isinstance(error, OFFLINE):
         return offline(row, error)
     if row.before is None:
