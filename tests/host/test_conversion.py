@@ -172,6 +172,7 @@ class TestNormalization:
         """
         bundle = converted("channels_first", unit="counts", normalize="minmax", channels=("A", "B"))
         assert bundle.spec.layout == "channels_first"
+        assert bundle.report["route"] == "frozen"
         raw = bundle.golden.windows.astype(np.float64)
         spread = np.ptp(raw, axis=1, keepdims=True)
         scaled = (raw - raw.min(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)

@@ -136,7 +136,7 @@ def _free_time(tf: Any, module: Any, x: Any) -> Any:
 def _tf1_channels_first(path: Path) -> None:
     """Gives three values of each channel as they reach the model.
 
-    By TensorFlow 1, with a variable that is a reference.
+    By TensorFlow 1, with a variable that is a reference, and a loop.
     """
     import tensorflow as tf
 
@@ -144,7 +144,8 @@ def _tf1_channels_first(path: Path) -> None:
     with v1.Graph().as_default(), v1.Session() as session:
         x = v1.placeholder(tf.float32, [1, 2, WINDOW], name="x")
         one = v1.get_variable("one", [], use_resource=False, initializer=v1.ones_initializer())
-        values = tf.reshape(tf.gather(x, [0, 100, WINDOW - 1], axis=2), [1, -1]) * one
+        picked = tf.reshape(tf.gather(x, [0, 100, WINDOW - 1], axis=2), [1, -1])
+        _, values = v1.while_loop(lambda n, _: n < 2, lambda n, v: (n + 1, v * one), [0, picked])
         session.run(v1.global_variables_initializer())
         v1.saved_model.simple_save(session, str(path), {"x": x}, {"values": values})
 

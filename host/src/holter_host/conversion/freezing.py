@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
 from holter_host.conversion.failures import FinalError
+from holter_host.conversion.graphs import name_by_content, name_captures
 from holter_host.conversion.precision import make_single, other_precisions
 
 # Which input of each op is the shape of a list's elements.
@@ -52,6 +53,7 @@ def frozen(traced: Any) -> Frozen:
         _pruned(traced), lower_control_flow=False, aggressive_inlining=True
     )
     graph = constant.graph.as_graph_def()
+    name_captures(graph)
     _set_list_shapes(graph)
     if other_precisions(graph):
         make_single(graph)
@@ -64,6 +66,8 @@ def imported(graph: Any, input_name: str, output_name: str) -> Any:
 
 
 def _imported(graph: Any, input_name: str, output_name: str, variables: Any, captures: Any) -> Any:
+    name_by_content(graph)
+
     def body() -> None:
         here = tf.compat.v1.get_default_graph()
         for variable in variables:

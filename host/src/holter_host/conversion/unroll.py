@@ -23,12 +23,14 @@ from tensorflow.python.eager.execute import execute
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
 from tensorflow.python.framework.op_def_registry import get as op_definition
 
+from holter_host.conversion.graphs import all_nodes
 from holter_host.errors import ConversionError
 
 # A converter takes minutes for more, and a device milliseconds for each thousand.
 MAX_OPS: Final = 30_000
 SCOPE: Final = "holter_unrolled"  # what the ops of a step are named by in the graph
 _LOOPS: Final = ("While", "StatelessWhile")
+_OLD_LOOPS: Final = ("Enter", "RefEnter")  # TensorFlow 1, before loops were functions
 _CALLS: Final = ("PartitionedCall", "StatefulPartitionedCall")
 _BRANCHES: Final = ("If", "StatelessIf")
 
@@ -47,19 +49,23 @@ _Value = Any
 
 def has_loop(graph: Any) -> bool:
     """Whether a GraphDef, or a function in it, has a loop."""
-    functions = graph.library.function
-    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
-    return any(node.op in _LOOPS for node in nodes)
+    return any(node.op in _LOOPS or node.op in _OLD_LOOPS for node in all_nodes(graph))
 
 
 def unrolled(graph: Any, input_name: str, output_name: str) -> Callable[[Any], Any]:
     """A function of a frozen GraphDef's input that can be traced and has no loop.
 
     Calling it raises:
-        ConversionError: the steps of a loop depend on the values of the window, or are too many.
+        ConversionError: the steps of a loop depend on the values of the window, or are too many, or
+            are TensorFlow 1's.
     """
 
     def function(value: Any) -> Any:
+        if any(node.op in _OLD_LOOPS for node in all_nodes(graph)):
+            raise ConversionError(
+                "A loop of the model is one of TensorFlow 1 (Enter, Exit), which cannot be "
+                "unrolled, and int8 needs that; quantise with: dynamic."
+            )
         interpreter = _Interpreter({f.signature.name: f for f in graph.library.function})
         (result,) = interpreter.run(graph, {input_name: value}, [output_name])
         return interpreter.symbolic(result)
