@@ -324,6 +324,20 @@ class TestAtOnce:
             await deploy
         assert active.files() == before
 
+    async def test_nothing_begins_after_closing(self, active: Device) -> None:
+        """While windows are still drained a new deploy is told that the device is stopping."""
+        before = active.files()
+        await active.deployer.close()
+        for call in (
+            active.deployer.deploy(NEW, digest(NEW)),
+            active.deployer.activate(digest(OLD)),
+            active.deployer.delete(digest(OLD)),
+        ):
+            with pytest.raises(ClassifierUnavailableError, match="stopping"):
+                await call
+        assert active.files() == before
+        assert len(active.running()) == 1
+
 
 class TestActivate:
     async def test_a_stored_model(self, active: Device) -> None:

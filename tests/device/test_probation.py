@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from holter_device.errors import (
     DeviceError,
     ModelMalformedError,
     ModelTimeoutError,
+    StoreFullError,
 )
 from holter_device.gate import digest
 from holter_device.grid import Grid
@@ -31,7 +34,7 @@ from holter_device.samples import (
     SampleFormat,
     Session,
 )
-from holter_device.store import FileModelStore, ProbationState
+from holter_device.store import ActiveRecord, FileModelStore, ProbationState
 from holter_device.windows import window_ends
 from support.classifiers import ScriptedClassifier, counts_spec
 
@@ -281,6 +284,41 @@ class TestProbation:
         device.check_windows()
         await device.close()
 
+    async def test_a_return_that_could_not_be_recorded(
+        self, device: Device, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where the disk was full then, the next probation goes back to what ran before it."""
+        device.fail[digest(NEW)] = FAILED
+        with monkeypatch.context() as patch:
+            patch.setattr(device.store, "set_record", _no_space)
+            await device.feed(2)
+        assert device.running == [digest(OLD)]
+        await device.deploy(THIRD)
+        record = device.store.record()
+        assert (record.active, record.previous) == (digest(THIRD), digest(OLD))
+        device.fail[digest(THIRD)] = FAILED
+        await device.feed(2)
+        assert device.running == [digest(OLD)]
+        assert device.store.record().active == digest(OLD)
+        await device.feed(2)
+        device.check_windows()
+
+
+def _no_space(_record: ActiveRecord) -> None:
+    raise StoreFullError("no space")
+
+
+def fail_to_read(device: Device, monkeypatch: pytest.MonkeyPatch, sha256: str) -> None:
+    """Let reading this model's file be an error of the disk."""
+    read = FileModelStore.read
+
+    def reading(store: FileModelStore, name: str) -> bytes:
+        if name == sha256:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(store, name)
+
+    monkeypatch.setattr(FileModelStore, "read", reading)
+
 
 class TestRestart:
     async def again(self, device: Device) -> Device:
@@ -331,6 +369,63 @@ class TestRestart:
         await again.feed(1)
         again.check_windows()
         await again.close()
+
+    async def test_a_start_that_lives_long_is_none_that_dies(
+        self, device: Device, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With the electrodes off no window has a class: then living on is proof enough."""
+        monkeypatch.setattr("holter_device.activation._proof_seconds", lambda _spec: 0.0)
+        await device.feed(WINDOWS)
+        for _ in range(2 * CRASHES):
+            again = await self.again(device)
+            for _ in range(3):  # the timer is due
+                await asyncio.sleep(0)
+            if (task := again.deployer._active._verdict) is not None:
+                await asyncio.wait([task])
+            assert again.store.record().starts == 0
+        assert again.store.record().active == digest(NEW)
+
+    async def test_a_card_that_cannot_be_read(
+        self, device: Device, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An active model whose file gives an error of the disk gives way to the one before."""
+        await device.feed(WINDOWS)
+        fail_to_read(device, monkeypatch, digest(NEW))
+        again = await self.again(device)
+        record = again.store.record()
+        assert record.active == digest(OLD)
+        assert record.probation is not None
+        assert record.probation.cause == ReturnCause.NOT_RESTORED
+        assert "Input/output error" in record.probation.reason
+        await again.close()
+
+    async def test_the_way_back_cannot_be_read(
+        self, device: Device, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A start in a probation whose model before cannot be read has the active model all the
+        same."""
+        fail_to_read(device, monkeypatch, digest(OLD))
+        again = await self.again(device)
+        assert again.running == [digest(NEW)]
+        await again.feed(1)
+        again.check_windows()
+        await again.close()
+
+    async def test_a_record_that_cannot_be_read(
+        self, device: Device, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Then no model is active, samples go on, and the record is not written over."""
+        before = device.store.record()
+
+        def fail(store: FileModelStore) -> ActiveRecord:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(FileModelStore, "record", fail)
+            again = await self.again(device)
+            assert again.running == []
+            await again.close()
+        assert device.store.record() == before
 
     @pytest.mark.parametrize("how", ["window", "stop"])
     async def test_starts_that_do_not_die(self, device: Device, how: str) -> None:

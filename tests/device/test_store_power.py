@@ -17,7 +17,7 @@ from holter_device.store import FileModelStore
 from support import store_writer
 from support.logs import MEMORY
 from support.power import Disk, Record, Step, build_shim, read_image, record, write_image
-from support.store_writer import MODELS, NAMES
+from support.store_writer import MODELS, NAMES, SIGNATURES
 
 TESTS = str(Path(__file__).parents[1])
 CUTS = {Step.WRITE, Step.TRUNCATE, Step.SYNC, Step.CREATE, Step.UNLINK, Step.RENAME, Step.SAY}
@@ -84,6 +84,7 @@ def _check(directory: Path, said: bytes) -> None:
     for name in filter(None, (record.active, record.previous)):
         assert store.read(name) == MODELS[NAMES.index(name)]
         assert store.get(name).spec.version == NAMES.index(name)
+        assert store.get(name).signature == SIGNATURES[NAMES.index(name)]
     files = {path.name for path in directory.iterdir()} - {"active.json"}
     held = {model.sha256 for model in store.models()}
     assert files == {f"{name}{suffix}" for name in held for suffix in (".tflite", ".json")}

@@ -10,10 +10,12 @@ import hashlib
 import sys
 from pathlib import Path
 
+from holter.signature import ModelSignature
 from holter_device.store import ActiveRecord, FileModelStore, Probation, ProbationState
 from support.tflite_models import make_spec
 
 MODELS = [bytes([number]) * (3000 + 500 * number) for number in range(4)]
+SIGNATURES = [ModelSignature(bytes([number]) * 32, bytes(64)) for number in range(4)]
 NAMES = [hashlib.sha256(model).hexdigest() for model in MODELS]
 
 
@@ -28,7 +30,7 @@ def main(directory: Path) -> None:
         print("active", record.active, flush=True)
 
     def put(number: int) -> None:
-        store.put(NAMES[number], MODELS[number], make_spec(version=number))
+        store.put(NAMES[number], MODELS[number], make_spec(version=number), SIGNATURES[number])
 
     put(first)
     record(ActiveRecord(NAMES[first]))

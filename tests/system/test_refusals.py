@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import holter_host
+from holter.signature import ModelSignature
 from holter.v1 import (
     classification_service_pb2,
     classification_service_pb2_grpc,
@@ -19,6 +21,7 @@ from holter.v1 import (
 )
 from holter_host import Classification
 from support.daemon import holterd, run
+from support.signatures import OTHER, TRUSTED
 from support.tflite_models import (
     WINDOW,
     averaging_model,
@@ -116,23 +119,43 @@ async def _next_label(device: holter_host.Device) -> str:
     raise AssertionError("the stream ended")
 
 
+def _mistaken(model: bytes) -> ModelSignature:
+    """A signature whose last bit is another one."""
+    good = TRUSTED.sign(model)
+    return dataclasses.replace(good, value=good.value[:-1] + bytes([good.value[-1] ^ 1]))
+
+
+GOOD, NEXT, OLDER = (averaging_model(name="good", version=version) for version in (2, 3, 1))
+BADLY_SIGNED: dict[str, tuple[bytes, ModelSignature | None, str]] = {
+    "unsigned": (NEXT, None, "MODEL_UNSIGNED"),
+    "a stranger's": (NEXT, OTHER.sign(NEXT), "SIGNER_UNTRUSTED"),
+    "altered": (NEXT + b"\0", TRUSTED.sign(NEXT), "SIGNATURE_INVALID"),
+    "its signature altered": (NEXT, _mistaken(NEXT), "SIGNATURE_INVALID"),
+    "downgraded": (OLDER, TRUSTED.sign(OLDER), "MODEL_DOWNGRADED"),
+}
+
+
 @pytest.mark.litert
 async def test_each_bad_model_is_refused_with_its_reason(tmp_path: Path) -> None:
     """Whatever is sent, the reason says what was wrong, and the old model goes on classifying."""
-    flags = ("--simulate", "sinus", "--model-timeout", "3")
+    flags = ("--simulate", "sinus", "--model-timeout", "3", "--trusted-keys", TRUSTED.text)
+    models = {name: make() for name, (make, _) in REFUSED.items()}
+    kinds = {name: (m, TRUSTED.sign(m), REFUSED[name][1]) for name, m in models.items()}
+    kinds |= BADLY_SIGNED
     async with (
         holterd(tmp_path, *flags) as daemon,
         holter_host.connect(daemon.address) as device,
     ):
-        active = (await device.deploy(averaging_model())).model.sha256
+        deployed = await device.deploy(GOOD, signature=TRUSTED.sign(GOOD))
+        active = deployed.model.sha256
         before = await device.status()
         found = {}
-        for name, (make, _) in REFUSED.items():
+        for name, (model, signature, _) in kinds.items():
             with pytest.raises(holter_host.ModelRefusedError) as caught:
-                await device.deploy(make())
+                await device.deploy(model, signature=signature)
             found[name] = caught.value.reason
             assert await _next_label(device) == active, name
-        assert found == {name: reason for name, (_, reason) in REFUSED.items()}
+        assert found == {name: reason for name, (_, _, reason) in kinds.items()}
         after = await device.status()
         assert after.session == before.session
         assert after.active_model == before.active_model

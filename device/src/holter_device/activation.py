@@ -14,8 +14,8 @@ import dataclasses
 import datetime
 import logging
 import time
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from holter.signature import ModelSignature
 from holter.spec import ModelSpec
@@ -33,6 +33,9 @@ from .probation import CRASHES, ReturnCause, Rules, Verdict, Watch
 from .runtime.fit import DeviceFit
 from .store import ActiveRecord, ModelStore, Probation, ProbationState
 from .turn import Turn
+
+# A start of holterd that lives so long is none of those that die, whatever the ECG is.
+PROOF_SECONDS = 60.0
 
 _T = TypeVar("_T")
 
@@ -94,6 +97,7 @@ class Activation:
         self._probation: Probation | None = None
         self._watch: Watch | None = None
         self._unproven = False
+        self._surviving: asyncio.TimerHandle | None = None
         self._recording = asyncio.Lock()
         self._verdict: asyncio.Task[None] | None = None
         self._closed = False
@@ -184,7 +188,7 @@ class Activation:
             DeviceError: it does not start.
         """
         record = await asyncio.to_thread(self._store.record)
-        failed, target = record.active, record.previous
+        failed, target = self.sha256 or record.active, self.way_back or record.previous
         if not target:
             raise ModelNotFoundError("there is no model before it to go back to", sha256=failed)
         _log.warning("going back from model %s to %s: %s", failed, target, verdict.reason)
@@ -223,21 +227,21 @@ class Activation:
             return await self.go_back(steps, Verdict(ReturnCause.CRASH_LOOP, reason))
         try:
             classifier = await self._started(steps, sha256)
-        except ModelRefusedError as error:
+        except (ModelRefusedError, OSError) as error:
             if not record.previous:
                 raise
             return await self.go_back(steps, Verdict(ReturnCause.NOT_RESTORED, str(error)))
-        probation = record.probation
-        if probation is not None and probation.state is ProbationState.RUNNING:
-            try:
-                self._warm = await self._started(Steps(), probation.previous)
-            except DeviceError as error:
-                _log.error("there is no going back to %s: %s", probation.previous, error)
-        else:
-            probation = None
+        try:
+            probation = await self._resumed(record.probation)
+        except BaseException:
+            await classifier.close()
+            raise
         place = self._swap.swap(classifier)
         self._now_active(classifier, probation, place[1])
         self._unproven = True
+        self._surviving = asyncio.get_running_loop().call_later(
+            _proof_seconds(classifier.spec), self._survived
+        )
         return place
 
     def stop(self) -> None:
@@ -250,12 +254,24 @@ class Activation:
         A probation that is running stays in the record, and the next start resumes it.
         """
         self.stop()
+        if self._surviving is not None:
+            self._surviving.cancel()
         if self._verdict is not None:
             await asyncio.wait([self._verdict])
         if self._warm is not None:
             self._swap.retire(self._warm)
             self._warm = None
         await self._prove_start()
+
+    async def _resumed(self, probation: Probation | None) -> Probation | None:
+        """A probation that was running, with the model before ready again; None for any other."""
+        if probation is None or probation.state is not ProbationState.RUNNING:
+            return None
+        try:
+            self._warm = await self._started(Steps(), probation.previous)
+        except (DeviceError, OSError) as error:
+            _log.error("there is no going back to %s: %s", probation.previous, error)
+        return probation
 
     def _now_active(
         self, classifier: Classifier, probation: Probation | None, swap_sequence: int
@@ -279,8 +295,16 @@ class Activation:
             work = self._prove_start()
         else:
             return
+        self._carry_out(work)
+
+    def _carry_out(self, work: Coroutine[Any, Any, None]) -> None:
         self._verdict = asyncio.create_task(work, name="verdict")
         self._verdict.add_done_callback(self._concluded)
+
+    def _survived(self) -> None:
+        """A start that has lived so long is none that dies, even where no window had a class."""
+        if self._unproven and self._verdict is None and not self._closed:
+            self._carry_out(self._prove_start())
 
     def _concluded(self, task: asyncio.Task[None]) -> None:
         self._verdict = None
@@ -335,7 +359,7 @@ class Activation:
             try:
                 record = await asyncio.to_thread(self._store.record)
                 await asyncio.to_thread(self._store.set_record, change(record))
-            except StoreFullError as error:
+            except (StoreFullError, OSError) as error:
                 _log.error("the record of the active model is the old one: %s", error)
 
     async def _started(self, steps: Steps, sha256: str) -> Classifier:
@@ -368,9 +392,15 @@ class Activation:
 
     def _record(self, undo: contextlib.ExitStack, sha256: str, probation: Probation | None) -> None:
         before = self._store.record()
-        previous = before.previous if before.active == sha256 else before.active
+        # What runs, not what the record says: the disk may have refused a return.
+        previous = self.sha256 or (before.previous if before.active == sha256 else before.active)
         undo.callback(_try, self._store.set_record, before)
         self._store.set_record(ActiveRecord(sha256, previous, probation))
+
+
+def _proof_seconds(spec: ModelSpec) -> float:
+    """How long a start must live to be none that dies: long enough for a few windows."""
+    return max(PROOF_SECONDS, (spec.window + 3 * spec.hop) / spec.rate_hz)
 
 
 def _swapped(session_id: int, swap_sequence: int, probation: Probation | None) -> dict[str, str]:

@@ -150,7 +150,11 @@ class Deployer:
         Returns:
             The active model, or None where there is none or none passes; the log then says why.
         """
-        record = await asyncio.to_thread(self._store.record)
+        try:
+            record = await asyncio.to_thread(self._store.record)
+        except OSError as error:
+            _log.error("there is no active model, as its record cannot be read: %s", error)
+            return None
         if not record.active:
             return None
         work = self._restore(record)
@@ -164,12 +168,12 @@ class Deployer:
         return outcome.model
 
     async def close(self) -> None:
-        """End what is running: before it is stored it is given up, else carried through.
+        """Take nothing more. What runs and is not stored yet is given up, else carried through.
 
         A probation that is running is resumed by the next start.
         """
         self._active.stop()
-        await self._turn.give_up()
+        await self._turn.close()
         await self._active.close()
 
     async def _deploy(

@@ -161,7 +161,11 @@ class ModelStore(Protocol):
         """
 
     def record(self) -> ActiveRecord:
-        """Which model is active."""
+        """Which model is active.
+
+        Raises:
+            OSError: it cannot be read; what it says is not known.
+        """
 
     def set_record(self, record: ActiveRecord) -> None:
         """Say which model is active.
@@ -238,7 +242,7 @@ class FileModelStore:
             )
         except FileNotFoundError:
             raise not_found(sha256) from None
-        except (SpecError, ValueError, KeyError, TypeError) as error:
+        except (OSError, SpecError, ValueError, KeyError, TypeError) as error:
             _log.warning("what is stored of model %s is damaged: %s", sha256, error)
             raise not_found(sha256) from error
 
@@ -333,7 +337,11 @@ class FileModelStore:
 
     def _clean(self) -> None:
         """Remove what a power cut left: temporary files, and a model's half."""
-        record = self.record()
+        try:
+            record = self.record()
+        except OSError as error:
+            _log.error("the record of the active model cannot be read: %s", error)
+            return  # half of a model may be what is left of the active one
         for path in [*self._directory.glob("*" + _TEMPORARY), *self._halves()]:
             if path.stem not in (record.active, record.previous):
                 _log.info("removing %s, left by a write that was cut off", path.name)

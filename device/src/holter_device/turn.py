@@ -32,14 +32,18 @@ class Turn:
         self._running: _Running | None = None
         self._task: asyncio.Task[Any] | None = None
         self._committing = False
+        self._closed = False
 
     async def take(self, sha256: str, peer: str, work: Coroutine[Any, Any, _T]) -> _T:
         """Do the work in a task of its own, which whoever goes away cannot cut in two.
 
         Raises:
             DeployInProgressError: the turn is held.
-            ClassifierUnavailableError: the work was given up, as holterd is stopping.
+            ClassifierUnavailableError: the work was given up, or not begun, as holterd is stopping.
         """
+        if self._closed:
+            work.close()
+            raise _stopping()
         if self._running is not None:
             work.close()
             raise _in_progress(self._running)
@@ -51,9 +55,7 @@ class Turn:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if task.cancelled():
-                raise ClassifierUnavailableError(
-                    "the device is stopping; nothing was deployed, try again when it runs"
-                ) from None
+                raise _stopping() from None
             await self._end(task)
             raise
 
@@ -66,8 +68,12 @@ class Turn:
         while self._task is not None:
             await asyncio.wait([self._task])
 
-    async def give_up(self) -> None:
-        """End the work that runs: before it commits it is given up, else carried through."""
+    async def close(self) -> None:
+        """End the work that runs: before it commits it is given up, else carried through.
+
+        Nobody gets the turn any more.
+        """
+        self._closed = True
         if self._task is not None:
             await self._end(self._task)
 
@@ -84,6 +90,12 @@ class Turn:
             _log.info("the deploy of model %s was given up", running.sha256)
         elif error := task.exception():
             _log.warning("model %s from %s is refused: %s", running.sha256, running.peer, error)
+
+
+def _stopping() -> ClassifierUnavailableError:
+    return ClassifierUnavailableError(
+        "the device is stopping; nothing was deployed, try again when it runs"
+    )
 
 
 def _in_progress(running: _Running) -> DeployInProgressError:
