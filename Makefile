@@ -29,7 +29,7 @@ $(STAMP): constraints/main.txt constraints/tools.txt proto/pyproject.toml device
 	  { echo "Holter needs Python 3.11 or later; name one with: make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/main.txt \
-	  -e proto -e 'device[gpio,litert,replay,signing]' -e 'host[convert,evaluate]' -r constraints/tools.txt
+	  -e proto -e 'device[gpio,litert,replay,signing]' -e 'host[cluster,convert,evaluate]' -r constraints/tools.txt
 	@touch $@
 
 $(TFLITE_STAMP): constraints/tflite.txt proto/pyproject.toml device/pyproject.toml

@@ -206,7 +206,7 @@ async def merged(
     devices: Sequence[FleetDevice], connect: Callable[[FleetDevice], Device], wanted: Wanted
 ) -> AsyncGenerator[FleetEvent, None]:
     """The events of the streams of all devices as they come, until all are over."""
-    _allow_files(FILES_A_DEVICE * len(devices) + OTHER_FILES)
+    allow_files(FILES_A_DEVICE * len(devices) + OTHER_FILES)
     async with many_calls(len(devices) * len(wanted.kinds)):
         queue = _Queue()
         feeds = [_Feed(device, connect(device), wanted, queue) for device in devices]
@@ -229,7 +229,7 @@ async def merged(
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _allow_files(count: int) -> None:
+def allow_files(count: int) -> None:
     """Let this process have so many open files, as far as it may.
 
     The limit is usually 1024 for the sake of select(2), which nothing here uses.

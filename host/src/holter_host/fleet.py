@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar, Unpack
+from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
 from holter_host._connection import CALL_SECONDS
 from holter_host._fan_out import fan_out
@@ -123,20 +123,23 @@ class Fleet:
         path: str | os.PathLike[str],
         *,
         select: str | Sequence[str] = (),
-        concurrency: int = CONCURRENCY,
-        timeout: float = CALL_SECONDS,
-        silence: float = SILENCE_SECONDS,
+        **options: Any,
     ) -> Self:
-        """The fleet of an inventory's file; `select` is as for `Inventory.select`.
+        """The fleet of an inventory's file.
+
+        Args:
+            path: the file.
+            select: as for `Inventory.select`.
+            options: as for the class.
 
         Raises:
-            BadInputError: the file, the selector or another argument cannot be used.
+            BadInputError: the file, the selector or an option cannot be used.
             NothingSelectedError: the selector means no device.
         """
         inventory = load_inventory(path)
         if select:
             inventory = inventory.select(*([select] if isinstance(select, str) else select))
-        return cls(inventory, concurrency=concurrency, timeout=timeout, silence=silence)
+        return cls(inventory, **options)
 
     def __len__(self) -> int:
         return len(self.inventory)
@@ -207,7 +210,7 @@ class Fleet:
         Raises:
             BadInputError: an argument is none of these.
         """
-        return self._streams(Wanted(("samples",), start, max_latency, reconnect))
+        return self.streams(Wanted(("samples",), start, max_latency, reconnect))
 
     def classifications(
         self, start: FleetStart = "live", *, reconnect: float | None = None
@@ -217,7 +220,7 @@ class Fleet:
         Raises:
             BadInputError: an argument is none of those that `samples` takes.
         """
-        return self._streams(Wanted(("classifications",), start, None, reconnect))
+        return self.streams(Wanted(("classifications",), start, None, reconnect))
 
     def events(
         self,
@@ -232,10 +235,14 @@ class Fleet:
             BadInputError: an argument is none of those that `samples` takes.
         """
         kinds: tuple[Kind, ...] = ("samples", "classifications")
-        return self._streams(Wanted(kinds, start, max_latency, reconnect))
+        return self.streams(Wanted(kinds, start, max_latency, reconnect))
 
-    def _streams(self, wanted: Wanted) -> AsyncGenerator[FleetEvent, None]:
+    def streams(self, wanted: Wanted) -> AsyncGenerator[FleetEvent, None]:
+        """The events of these streams; what `samples`, `classifications` and `events` have."""
         wanted.check()
+        return self._merged(wanted)
+
+    def _merged(self, wanted: Wanted) -> AsyncGenerator[FleetEvent, None]:
         return merged(self.inventory.devices, self._connect, wanted)
 
     def _connect(self, device: FleetDevice) -> Device:

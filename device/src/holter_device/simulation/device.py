@@ -17,7 +17,7 @@ from ..sampler import Sampler
 from ..store import ModelStore
 from .classifier import ClassifierPool
 from .faults import Condition, Fault, FaultyCalls, FaultyClassifier
-from .sampler import Sources, TaskSampler
+from .sampler import UNWATCHED_SECONDS, Sources, TaskSampler
 from .store import MemoryModelStore, ModelFiles
 
 # How much of the newest frames a device keeps; those before are gone, as if retention had them.
@@ -66,6 +66,9 @@ class SimulatedParts:
         return FaultyClassifier(self._shared.pool, self._condition)
 
     def _watched(self) -> bool:
+        """Whether frames are waited for, by a reader or by windows in plenty."""
+        if self._condition.hop_seconds < UNWATCHED_SECONDS:
+            return True
         return self._log is not None and self._log.watched
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 import random
 import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -47,18 +48,20 @@ class Fault(enum.Enum):
 
 
 class Condition:
-    """What is wrong with one device now.
+    """What is wrong with one device now, and what of its models matters for that.
 
     Attributes:
         fault: it.
         delay: seconds by which a slow device answers later.
         trusted: the model that was loaded first, which never fails; "" before.
+        hop_seconds: real time from window to window of the model that has most of them.
     """
 
     def __init__(self, fault: Fault = Fault.NONE, delay: float = 0.5) -> None:
         self.fault = fault
         self.delay = delay
         self.trusted = ""
+        self.hop_seconds = math.inf
 
 
 class FaultyCalls(grpc.aio.ServerInterceptor):
@@ -104,7 +107,9 @@ class FaultyClassifier(SharedClassifier):
     async def load(self, sha256: str, model: bytes, fit: DeviceFit) -> LoadReport:
         """As SharedClassifier.load."""
         report = await super().load(sha256, model, fit)
-        self._condition.trusted = self._condition.trusted or sha256
+        condition, hop_seconds = self._condition, fit.hop_seconds(report.spec)
+        condition.trusted = condition.trusted or sha256
+        condition.hop_seconds = min(condition.hop_seconds, hop_seconds)
         return report
 
     async def prove(self) -> GoldenReport:

@@ -92,6 +92,7 @@ class Rollout:
 
     Attributes:
         journal: the file of its journal.
+        hands: makes what works on the devices.
         record: the rollout as a whole; None before it has begun.
         devices: what is known of each device, by its name, in the order of their turn.
     """
@@ -106,7 +107,7 @@ class Rollout:
     ) -> None:
         self._begin = begin
         self.journal = Path(journal) if journal is not None else default_path()
-        self._hands = hands
+        self.hands = hands
         self._undo = undo
         self.record: RolloutRecord | None = None
         self.devices: Mapping[str, Row] = {row.device.name: row for row in planned}
@@ -155,9 +156,14 @@ class Rollout:
             if row.state in _TOLD or row.counts_as_failed:
                 told.put_nowait(row)
 
-        hands, begun.model = self._hands(begun.model), None
+        hands, begun.model = self.hands(begun.model), None
         engine = Engine(begun.record, begun.rows, journal, hands, tell=tell)
-        work = asyncio.create_task(engine.undo() if self._undo else engine.run())
+
+        async def run() -> None:
+            async with hands:
+                await (engine.undo() if self._undo else engine.run())
+
+        work = asyncio.create_task(run())
         work.add_done_callback(lambda _: told.put_nowait(None))
         try:
             while (row := await told.get()) is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, Protocol
+from types import TracebackType
+from typing import Final, Protocol, Self
 
 from holter_host._connection import CALL_SECONDS
 from holter_host._fan_out import fan_out
@@ -36,7 +37,20 @@ class Hands(Protocol):
     giving them out. For each, `begun` is awaited with what was seen of it, alone or together with
     others; then what it said to do is done, and `ended` is awaited with what became of it. What the
     callbacks raise ends everything. A device of which `begun` wants nothing has no `ended`.
+
+    They are used inside `async with`.
     """
+
+    async def __aenter__(self) -> Self:
+        """Get ready."""
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let go of what was needed."""
 
     async def carry(
         self, devices: Iterable[FleetDevice], begun: Begun, ended: Ended, seconds: float
@@ -56,6 +70,9 @@ class LocalHands:
         model: what moves upload; None where none does.
         concurrency: how many devices are worked on at a time.
         timeout: seconds that a call to a device may take, but for the move itself.
+
+    Attributes:
+        concurrency: how many devices are worked on at a time, as uploads are copies.
     """
 
     def __init__(
@@ -69,7 +86,18 @@ class LocalHands:
         self._timeout = timeout
         # Every upload is copied in gRPC while it is sent; so its size limits how many there are.
         size = self._upload.size_bytes if self._upload else 0
-        self._concurrency = max(1, min(concurrency, UPLOAD_BYTES // max(size, 1)))
+        self.concurrency = max(1, min(concurrency, UPLOAD_BYTES // max(size, 1)))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
 
     async def carry(
         self, devices: Iterable[FleetDevice], begun: Begun, ended: Ended, seconds: float
@@ -100,7 +128,7 @@ class LocalHands:
     async def _all(
         self, devices: Iterable[FleetDevice], one: Callable[[FleetDevice], Awaitable[None]]
     ) -> None:
-        async with contextlib.aclosing(fan_out(devices, one, self._concurrency)) as running:
+        async with contextlib.aclosing(fan_out(devices, one, self.concurrency)) as running:
             async for _ in running:
                 pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 from collections import Counter
@@ -11,9 +12,10 @@ from typing import Any, Final
 
 import click
 
-from holter_host import DeviceError, Fleet, HolterError, Outcome, OutcomeState
-from holter_host.cli._common import NOTHING, note, note_json
+from holter_host import DeviceError, Fleet, HolterError, Outcome, OutcomeState, default_hands
+from holter_host.cli._common import NOTHING, note, note_json, run_async
 from holter_host.cli._output import amount
+from holter_host.rollout.api import MakeHands
 
 PARTIAL: Final = 3
 COLOURS: Final = {"OK": "green", "FAILED": "red", "OFFLINE": "yellow"}
@@ -42,9 +44,74 @@ def fleet_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     return work_flags(command)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Workers:
+    """Who works on the devices, as flags say: this process, or those of a cluster.
+
+    Attributes:
+        concurrency: how many devices each works on at a time.
+        timeout: seconds within which a device has to answer.
+        cluster: the address of the cluster's scheduler; "" for this process.
+    """
+
+    concurrency: int
+    timeout: float
+    cluster: str
+
+    def fleet(self, inventory: Path, select: tuple[str, ...]) -> Fleet:
+        """The fleet of an inventory.
+
+        Raises:
+            HolterError: the inventory or the cluster cannot be used.
+        """
+        options = {"concurrency": self.concurrency, "timeout": self.timeout}
+        if not self.cluster:
+            return Fleet.load(inventory, select=select, **options)
+        from holter_host.cluster import ClusterFleet  # Dask is for who has a cluster
+
+        fleet = ClusterFleet.load(inventory, select=select, scheduler=self.cluster, **options)
+        self._check()
+        return fleet
+
+    def hands(self) -> MakeHands:
+        """What makes the hands of a rollout.
+
+        Raises:
+            ClusterError: the cluster cannot be used.
+        """
+        if not self.cluster:
+            return default_hands(concurrency=self.concurrency, timeout=self.timeout)
+        from holter_host.cluster import cluster_hands
+
+        self._check()
+        return cluster_hands(self.cluster, concurrency=self.concurrency, timeout=self.timeout)
+
+    def _check(self) -> None:
+        """Connect once, before anything is written down."""
+        from holter_host.cluster import check_cluster
+
+        run_async(check_cluster(self.cluster))
+
+
 def work_flags(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--concurrency and --timeout."""
+    """--concurrency, --timeout and --cluster, which a verb gets as one `workers`."""
+
+    @functools.wraps(command)
+    def with_workers(
+        *args: Any, concurrency: int, timeout: float, cluster: str, **options: Any
+    ) -> Any:
+        return command(*args, workers=Workers(concurrency, timeout, cluster), **options)
+
+    flagged: Callable[..., Any] = with_workers
     for flag in (
+        click.option(
+            "--cluster",
+            metavar="ADDRESS",
+            default="",
+            envvar="HOLTER_CLUSTER",
+            show_envvar=True,
+            help="Have the workers of a Dask scheduler do it, e.g. tcp://10.0.0.1:8786.",
+        ),
         click.option(
             "--timeout",
             type=click.FloatRange(min=0, min_open=True),
@@ -57,11 +124,11 @@ def work_flags(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.IntRange(min=1),
             default=64,
             show_default=True,
-            help="How many devices are worked on at a time.",
+            help="How many devices are worked on at a time; with --cluster, by each worker.",
         ),
     ):
-        command = flag(command)
-    return command
+        flagged = flag(flagged)
+    return flagged
 
 
 def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,15 +137,9 @@ def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @fleet_flags
     @functools.wraps(command)
     def with_fleet(
-        *args: Any,
-        inventory: Path,
-        select: tuple[str, ...],
-        concurrency: int,
-        timeout: float,
-        **options: Any,
+        *args: Any, inventory: Path, select: tuple[str, ...], workers: Workers, **options: Any
     ) -> Any:
-        fleet = Fleet.load(inventory, select=select, concurrency=concurrency, timeout=timeout)
-        return command(*args, fleet=fleet, **options)
+        return command(*args, fleet=workers.fleet(inventory, select), **options)
 
     return with_fleet
 

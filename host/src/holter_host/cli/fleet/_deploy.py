@@ -15,7 +15,6 @@ from holter_host import (
     Outcome,
     Rollout,
     RolloutOptions,
-    default_hands,
     read_bundle,
     undo_rollout,
 )
@@ -23,6 +22,7 @@ from holter_host.cli._common import emit, emit_json, json_option, run_async
 from holter_host.cli._output import amount, plain, state
 from holter_host.cli.fleet._common import (
     COLOURS,
+    Workers,
     exit_code,
     fleet_flags,
     fleet_options,
@@ -148,8 +148,7 @@ def rollback(
     journal: Path | None,
     inventory: Path,
     select: tuple[str, ...],
-    concurrency: int,
-    timeout: float,
+    workers: Workers,
     as_json: bool,
 ) -> int:
     """Take back what a rollout changed, or take every device to its model before.
@@ -165,9 +164,9 @@ def rollback(
     """
     as_json = wants_json(as_json)
     if rollout_id is not None:
-        hands = default_hands(concurrency=concurrency, timeout=timeout)
+        hands = workers.hands()
         return follow(undo_rollout(rollout_id, journal=journal, hands=hands), as_json)
-    fleet = Fleet.load(inventory, select=select, concurrency=concurrency, timeout=timeout)
+    fleet = workers.fleet(inventory, select)
     return follow(fleet.rollback(**_given({"journal": journal})), as_json)
 
 

@@ -29,11 +29,8 @@ _LOOKS: Final = {
 }
 
 
-def follow(rollout: Rollout, as_json: bool, hands: Any = None) -> int:
-    """Run a rollout, show it, ask for approvals where somebody can answer, and give its exit code.
-
-    `hands` makes what works on the devices after an approval.
-    """
+def follow(rollout: Rollout, as_json: bool) -> int:
+    """Run a rollout, show it, ask for approvals where somebody can; its exit code."""
     while True:
         _run(rollout, as_json)
         _tell(rollout, as_json)
@@ -42,8 +39,9 @@ def follow(rollout: Rollout, as_json: bool, hands: Any = None) -> int:
         if not click.confirm(f"Begin wave {_wave(rollout)}?", err=True):
             _tell_how_to_go_on(rollout)
             return rollout.exit_code
-        more = {"hands": hands} if hands is not None else {}
-        rollout = resume_rollout(rollout.id, journal=rollout.journal, approve=True, **more)
+        rollout = resume_rollout(
+            rollout.id, journal=rollout.journal, approve=True, hands=rollout.hands
+        )
 
 
 def _run(rollout: Rollout, as_json: bool) -> None:

@@ -12,14 +12,13 @@ import click
 from holter_host import (
     RolloutSummary,
     approve_rollout,
-    default_hands,
     resume_rollout,
     rollout_devices,
     rollouts,
 )
 from holter_host.cli._common import NOTHING, emit, emit_json, json_option, note, run_async
 from holter_host.cli._output import plain, state, table
-from holter_host.cli.fleet._common import wants_json, work_flags
+from holter_host.cli.fleet._common import Workers, wants_json, work_flags
 from holter_host.cli.fleet._deploy import JSON, journal_option
 from holter_host.cli.fleet._progress import counted, device_json, follow
 
@@ -36,8 +35,7 @@ def resume(
     approve: bool,
     max_failures: str | None,
     journal: Path | None,
-    concurrency: int,
-    timeout: float,
+    workers: Workers,
     as_json: bool,
 ) -> int:
     """Go on with a rollout that was cut off, paused or halted, or ask again who was offline.
@@ -50,11 +48,11 @@ def resume(
       holter fleet resume 7
       holter fleet resume 7 --approve
     """
-    hands = default_hands(concurrency=concurrency, timeout=timeout)
+    hands = workers.hands()
     rollout = resume_rollout(
         rollout_id, journal=journal, approve=approve, max_failures=max_failures, hands=hands
     )
-    return follow(rollout, wants_json(as_json), hands)
+    return follow(rollout, wants_json(as_json))
 
 
 @click.command
