@@ -3,9 +3,9 @@
 The log has 31 104 000 samples of 1 input at 360 Hz, in rows as the commits of a day leave them. The
 floor is a bare grpc.aio server that reads the same bytes from a flat file and sends them in
 messages of the same size, each one `bytes` of protobuf; `raw` is the same without protobuf. Each
-server is a process of its own; one client, which counts bytes and parses nothing, reads all in
-turn; medians. Before that every message of ours is parsed once, and the counts are compared with
-what was recorded.
+server is a process of its own; one client, which counts the bytes of what is no heartbeat and
+parses nothing, reads all in turn; medians. Before that every message of ours is parsed once, and
+the counts are compared with what was recorded.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ GOAL_SECONDS = 3.0
 ROUNDS = 5
 RATE_HZ = 360
 COUNTS = np.random.default_rng(1).integers(0, 256, 24 * 3600 * RATE_HZ, "u1").tobytes()
+# A heartbeat is shorter; a block of the day, the last one too, is longer.
+BLOCK_BYTES = 4096
 SAMPLES = "/holter.v1.SampleService/StreamSamples"
 FLOOR = str(Path(__file__).with_name("_floor.py"))
 FROM_THE_START = pb.StreamSamplesRequest(
@@ -61,36 +63,37 @@ async def fill(directory: Path) -> None:
     await log.close()
 
 
-async def check(address: str) -> tuple[int, int]:
-    """Compare every sample; how many messages come until the last one, and how long most are."""
+async def check(address: str) -> list[int]:
+    """Compare every sample; the bytes of each message that has some."""
     position = 0
     sizes = []
     async with grpc.aio.insecure_channel(address) as channel:
         call = channel.unary_stream(SAMPLES)(FROM_THE_START)
         while position < len(COUNTS):
             message = await call.read()
-            sizes.append(len(message))
             block = pb.StreamSamplesResponse.FromString(message).sample_block
             if block.frame_count:
+                sizes.append(len(message))
                 assert block.first_sequence == position
                 assert block.counts == COUNTS[position : position + block.frame_count]
                 position += block.frame_count
         call.cancel()
-    return len(sizes), round(statistics.median(sizes))
+    assert min(sizes) >= BLOCK_BYTES
+    return sizes
 
 
-async def read(address: str, method: str, request: bytes, messages: int) -> float:
-    """Seconds from the request to the last of so many messages."""
+async def read(address: str, method: str, request: bytes, wanted: int) -> float:
+    """Seconds from the request until messages of blocks with so many bytes have come."""
     async with grpc.aio.insecure_channel(address) as channel:
         await channel.channel_ready()
         begin = time.perf_counter()
         call = channel.unary_stream(method)(request)
         size = 0
-        for _ in range(messages):
-            size += len(await call.read())
+        while size < wanted:
+            length = len(await call.read())
+            size += length if length >= BLOCK_BYTES else 0
         seconds = time.perf_counter() - begin
         call.cancel()
-    assert size >= len(COUNTS)
     return seconds
 
 
@@ -105,14 +108,14 @@ async def main() -> None:
                 kind: stack.enter_context(python(FLOOR, kind, str(folder / "flat")))[1]
                 for kind in ("file", "raw")
             }
-            count, size = await check(daemon.address)
+            sizes = await check(daemon.address)
+            size = round(statistics.median(sizes))
             request = json.dumps({"message_bytes": size}).encode()
             seconds: dict[str, list[float]] = {"ours": [], "file": [], "raw": []}
             for _ in range(ROUNDS):
                 for kind, floor in floors.items():
-                    chunks = -(-len(COUNTS) // size)
-                    seconds[kind].append(await read(floor, METHOD, request, chunks))
-                ours = await read(daemon.address, SAMPLES, FROM_THE_START, count)
+                    seconds[kind].append(await read(floor, METHOD, request, len(COUNTS)))
+                ours = await read(daemon.address, SAMPLES, FROM_THE_START, sum(sizes))
                 seconds["ours"].append(ours)
             await daemon.stop()
     our, floor_seconds, raw_seconds = (
@@ -121,7 +124,7 @@ async def main() -> None:
     report(
         "backfill",
         samples=len(COUNTS),
-        messages=count,
+        messages=len(sizes),
         message_bytes=size,
         seconds=round(our, 3),
         samples_per_s=round(len(COUNTS) / our),

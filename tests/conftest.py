@@ -13,7 +13,18 @@ from hypothesis import settings
 settings.register_profile("holter", deadline=None)
 settings.load_profile("holter")
 
+# What a test records under one of these is told at the end of the run, captured output or not.
+COUNTED = {"power_cuts": "power cuts"}
+
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell the counts that tests recorded."""
+    for report in terminalreporter.getreports("passed"):
+        for name, count in report.user_properties:
+            if name in COUNTED:
+                terminalreporter.write_line(f"{count} {COUNTED[name]}: {report.nodeid}")
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,6 @@ def test_a_cut_after_any_step(
         with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
             write_image(VARIANTS[variant](disk, number), Path(folder) / "root")
             _check(Path(folder) / "root" / "data" / "models", disk.said)
-    print(f"\n{variant}: {cuts} cuts")
     record_property("power_cuts", cuts)
     assert cuts > 60
 

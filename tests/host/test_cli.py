@@ -274,6 +274,7 @@ class TestStatus:
             retry_count=1,
             bus_errors=errors,
             lateness_p999_nanos=2_500_000,
+            lateness_max_nanos=9_500_000,
             last_minute=recent,
         )
         done = holter("status")
@@ -281,6 +282,7 @@ class TestStatus:
         assert "  last min. 21599 received, 1 missing, 3 late; 359.983 Hz" in done.out
         assert "99.9 % 2.50" in done.out
         assert "greatest 9.00 ms" in done.out
+        assert "greatest 9.50 ms" in done.out
         assert "1234 (EREMOTEIO 1200, ETIMEDOUT 34); 1 retry, 0 restarts" in done.out
         assert re.search(
             r"clock       \d+\.\d\d ms (ahead of|behind) this computer's, ± ", done.out
@@ -313,6 +315,13 @@ class TestStatus:
         fake.source.speed = 20.0
         assert holter("status", "--json").json["clock_offset"] is None
         assert "its clock runs 20 times as fast" in holter("status").out
+
+    def test_frames_that_are_made_have_no_lateness(self, holter: Holter, fake: FakeDevice) -> None:
+        """Where no read was timed the table says that, rather than that all were on time."""
+        fake.quality = stream_pb.SamplingQuality(received_count=720)
+        done = holter("status")
+        assert "lateness    none measured: nothing was read at an instant" in done.out
+        assert "greatest" not in done.out
 
     def test_json_has_the_names_of_the_wire(self, holter: Holter, fake: FakeDevice) -> None:
         """--json prints GetDeviceResponse by its names; what is unset is null."""

@@ -29,7 +29,8 @@ Rows = list[tuple[str, str]]
 def status(address: str, as_json: bool) -> None:
     """Show what a device is, what it samples, how well, what it records, and what classifies.
 
-    Lateness is the time by which reads began after their tick. The clock's row is the device's wall
+    Lateness is the time by which reads began after their tick; a simulated source has none, as it
+    is read at no instant. The clock's row is the device's wall
     clock against this computer's, measured by a few probes.
 
     \b
@@ -117,7 +118,7 @@ def _quality(quality: SamplingQuality) -> Rows:
             f"{recent.late_count} late; {recent.achieved_rate_hz:.3f} Hz",
         ),
         ("lateness", _lateness(quality)),
-        (f"  {newest}", _lateness(recent)),
+        *([(f"  {newest}", _lateness(recent))] if _has_lateness(quality) else []),
         ("bus errors", _bus_errors(quality)),
     ]
 
@@ -126,7 +127,14 @@ def _short(recent: RecentQuality) -> str:
     return f"{recent.duration_nanos / 1e9:.0f} s"
 
 
+def _has_lateness(quality: SamplingQuality | RecentQuality) -> bool:
+    """Whether reads were timed, which are never 0 ns late: frames that are made are not read."""
+    return quality.lateness_max_nanos > 0
+
+
 def _lateness(quality: SamplingQuality | RecentQuality) -> str:
+    if not _has_lateness(quality):
+        return "none measured: nothing was read at an instant"
     values = (
         quality.lateness_p50_nanos,
         quality.lateness_p99_nanos,
