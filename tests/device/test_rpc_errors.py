@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import grpc.aio
 import pytest
 from google.protobuf import timestamp_pb2
 from google.rpc import error_details_pb2, status_pb2
+from grpc._cython import cygrpc
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -87,6 +89,20 @@ async def test_any_error_fits_a_status(message: str, facts: dict[str, str]) -> N
     assert len(details) + 3 * len(context.message.encode()) < METADATA_BYTES
     if len(message.encode("utf-8", "backslashreplace")) <= 1024:
         assert context.message == message.encode("utf-8", "backslashreplace").decode()
+
+
+async def test_a_client_that_went_away_is_left_to_grpc(caplog: pytest.LogCaptureFixture) -> None:
+    """What a write raises where its client is gone is no error of the device's, and not logged."""
+
+    @translated
+    async def method(self: object, request: object, context: Context) -> None:
+        raise cygrpc.ExecuteBatchError("a write that failed")
+
+    context = Context()
+    with pytest.raises(grpc.aio.InternalError):
+        await method(None, None, context)
+    assert not vars(context)
+    assert not caplog.records
 
 
 @given(

@@ -137,8 +137,8 @@ def translated(method: _Method) -> _Method:
     ) -> Any:
         try:
             return await method(self, request, context)
-        except grpc.aio.AbortError:
-            raise
+        except (grpc.aio.AbortError, grpc.aio.InternalError):
+            raise  # the latter where the client of a write is gone: gRPC knows, and says nothing
         except Exception as error:  # the border: nothing unexpected goes further
             await _abort(error, context)
 
