@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from holter_device.errors import DataDirectoryError
 from holter_device.grid import GapCause
 from holter_device.log import Cursor, CursorItem, EndReason, Log, StartEarliest, StartPosition
+from holter_device.log.reserve import RESERVE_BYTES
 from holter_device.samples import Block, Gap, SampleFormat, Session
 from support.logs import PATIENCE, begin, block, drain, gap, joined, opened, there, window
 
@@ -57,10 +59,10 @@ def fill(path: Path, spare: int = 0) -> None:
             file.write(bytes(4097))
 
 
-def made(first: int, count: int) -> Block:
+def made(first: int, count: int, session_id: int = 1) -> Block:
     """Frames of 8 counts that tell where they are."""
     counts = np.arange(first * 8, (first + count) * 8).astype("<i2")
-    return Block(1, first, count, counts.tobytes())
+    return Block(session_id, first, count, counts.tobytes())
 
 
 class Source:
@@ -80,7 +82,7 @@ class Source:
     async def sample(self, rounds: int = 1) -> None:
         """Append, read, commit."""
         for _ in range(rounds):
-            frames = made(self.next_sequence, ROUND)
+            frames = made(self.next_sequence, ROUND, self.session.session_id)
             self.log.append([frames, window(self.session, frames.next_sequence - 1)])
             self.next_sequence = frames.next_sequence
             self.seen += await there(self.live)
@@ -150,6 +152,62 @@ async def test_recording_recovers_by_itself(disk: Path) -> None:
             while log.recording.stopped:
                 await log._committed.wait(log._committed.level + 1)
         assert log.recording.durable_sequence == source.next_sequence
+
+
+async def test_sessions_begin_on_a_full_disk(disk: Path) -> None:
+    """The log starts, and starts again, on a disk that others filled while it was away: sessions
+    are durable, streams live, and once there is space what memory has is recorded too."""
+    first = made(0, 100)
+    async with opened(disk / "data") as log:
+        await begin(log, channels=8, sample_format=SampleFormat.S16LE)
+        log.append([first])
+        await log.commit()
+    fill(disk / "other")
+    for number in range(2, 6):
+        async with opened(disk / "data") as log:
+            source = await Source.begin(log)
+            assert source.session.session_id == number
+            await source.sample_until_stopped()
+            assert "full" in log.recording.error
+            assert [item for item in source.seen if isinstance(item, Block)]
+    async with opened(disk / "data") as log:
+        source = await Source.begin(log)
+        await source.sample_until_stopped()
+        (disk / "other").unlink()
+        await source.sample()
+        assert not log.recording.stopped
+        assert log.recording.durable_sequence == source.next_sequence
+        log.finish(EndReason.STOPPING)
+        kept = await drain(await log.samples(StartEarliest()))
+        assert first in kept
+        assert sum(isinstance(item, Session) for item in kept) == 6
+    assert (disk / "data" / "holter.reserve").stat().st_size == RESERVE_BYTES
+    assert integrity(disk / "data") == "ok"
+
+
+async def test_a_disk_that_was_filled_before_the_start_makes_no_log_smaller(disk: Path) -> None:
+    """Where others filled the disk while the log was away, it drops what the newest needs only."""
+    async with opened(disk / "data", retention_bytes=DISK_BYTES) as log:
+        source = await Source.begin(log)
+        await source.sample(200)
+    fill(disk / "other", 1 * MIB)
+    async with opened(disk / "data", retention_bytes=DISK_BYTES) as log:
+        again = await Source.begin(log)
+        await again.sample(3)
+        assert not log.recording.stopped
+        items = joined(await there(await log.samples(StartEarliest())))
+        assert items[0].session_id == 1
+        assert items[0].first_sequence <= again.next_sequence + 2 * ROUND
+
+
+async def test_a_new_log_on_a_full_disk_is_refused(disk: Path) -> None:
+    """Nothing was kept back there: one sentence says that the disk is full."""
+    (disk / "data").mkdir()
+    (disk / "data" / "holter.lock").write_text("1\n")
+    fill(disk / "other")
+    with pytest.raises(DataDirectoryError, match=r"its disk is full .*: make room"):
+        async with opened(disk / "data"):
+            pass
 
 
 async def test_a_session_can_begin_once_there_is_space(disk: Path) -> None:

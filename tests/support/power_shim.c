@@ -188,6 +188,22 @@ PWRITE(pwrite64, off64_t)
 TRUNCATE(ftruncate, off_t)
 TRUNCATE(ftruncate64, off64_t)
 
+/* What it adds reads as zeros: to a file it is a truncation to a greater length. */
+#define FALLOCATE(function, type)                                                                 \
+    int function(int fd, type offset, type size)                                                  \
+    {                                                                                             \
+        REAL(int, function, int, type, type);                                                     \
+        pthread_mutex_lock(&lock);                                                                \
+        off64_t before = lseek64(fd, 0, SEEK_END);                                                \
+        int result = real_##function(fd, offset, size);                                           \
+        if (!result && followed(fd) && offset + size > before)                                    \
+            note('t', followed(fd), offset + size, NULL, 0);                                      \
+        pthread_mutex_unlock(&lock);                                                              \
+        return result;                                                                            \
+    }
+FALLOCATE(posix_fallocate, off_t)
+FALLOCATE(posix_fallocate64, off64_t)
+
 #define SYNC(function)                                                                            \
     int function(int fd)                                                                          \
     {                                                                                             \

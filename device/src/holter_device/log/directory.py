@@ -28,8 +28,8 @@ class DirectoryLock:
             raise _unusable(directory, error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+            # Over what is there: a file that was emptied first might get no room on a full disk.
+            os.pwrite(self._file, f"{os.getpid():<10}\n".encode(), 0)
         except BlockingIOError as error:
             owner = self._owner()
             self.release()

@@ -27,6 +27,7 @@ from .reader import (
 )
 from .recording import Usage
 from .recovery import Unfinished, load_unfinished
+from .reserve import Reserve
 from .schema import StoredSession
 from .writer import Writer
 
@@ -38,11 +39,17 @@ class DiskStorage:
     """A Storage in one directory, which is locked; made by `open`."""
 
     def __init__(
-        self, directory: Path, lock: DirectoryLock, writer: Writer, thread: ThreadPoolExecutor
+        self,
+        directory: Path,
+        lock: DirectoryLock,
+        reserve: Reserve,
+        writer: Writer,
+        thread: ThreadPoolExecutor,
     ) -> None:
         self.log_id = writer.log_id
         self.last = writer.last
         self._lock = lock
+        self._reserve = reserve
         self._writer = writer
         self._thread = thread
         self._readers = Readers(directory)
@@ -59,11 +66,11 @@ class DiskStorage:
         loop = asyncio.get_running_loop()
         kept = (retention_ns, retention_bytes)
         try:
-            lock, writer = await loop.run_in_executor(thread, _open, directory, *kept)
+            opened = await loop.run_in_executor(thread, _open, directory, *kept)
         except BaseException:
             thread.shutdown(wait=False)
             raise
-        return cls(directory, lock, writer, thread)
+        return cls(directory, *opened, thread)
 
     @property
     def usage(self) -> Usage:
@@ -84,15 +91,18 @@ class DiskStorage:
         utc: UtcEstimate,
     ) -> Session:
         """Write down the next session, as Storage.begin."""
-        return await self._write(self._writer.begin, grid, channels, sample_format, boot_id, utc)
+        begin = self._writer.begin
+        return await self._write(
+            lambda: self._reserve.spend(begin, grid, channels, sample_format, boot_id, utc)
+        )
 
     async def commit(self, batch: Batch, utc: UtcEstimate) -> None:
         """Write a batch and drop what is too old, as Storage.commit."""
-        await self._write(self._writer.commit, batch, utc)
+        await self._write(self._commit, batch, utc)
 
     async def append_windows(self, windows: Sequence[Result]) -> None:
         """Write windows of a finished session, as Storage.append_windows."""
-        await self._write(self._writer.append_windows, windows)
+        await self._write(lambda: self._reserve.spend(self._writer.append_windows, windows))
 
     async def unfinished(self) -> Unfinished | None:
         """What an earlier run left, as Storage.unfinished."""
@@ -140,6 +150,10 @@ class DiskStorage:
         """The session's model changes, as Pages.changes."""
         return await self._readers.read(load_changes, session_id)
 
+    def _commit(self, batch: Batch, utc: UtcEstimate) -> None:
+        self._writer.commit(batch, utc)
+        self._reserve.hold()  # where the disk was too full for it
+
     async def _write(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run one of the writer's methods in the writer's thread."""
         loop = asyncio.get_running_loop()
@@ -159,10 +173,13 @@ class _Started(Awaitable[FramePage]):
 
 def _open(
     directory: Path, retention_ns: float, retention_bytes: int
-) -> tuple[DirectoryLock, Writer]:
+) -> tuple[DirectoryLock, Reserve, Writer]:
     lock = DirectoryLock(directory)
     try:
-        return lock, Writer(directory, retention_ns, retention_bytes)
+        reserve = Reserve(directory)
+        writer = reserve.spend(Writer, directory, retention_ns, retention_bytes)
+        reserve.hold()
+        return lock, reserve, writer
     except BaseException:
         lock.release()
         raise

@@ -28,6 +28,7 @@ _SIZE_QUANTA = 256
 # What the log leaves free of a disk that is smaller than its limit.
 _SPARE_BYTES = 16 << 20
 _WAL_BYTES = 5 << 20
+_WAL_SHARE = 4
 # What a row takes beside its counts.
 _ROW_OVERHEAD = 24
 
@@ -61,11 +62,14 @@ class Retention:
     def look(self, connection: sqlite3.Connection) -> None:
         """Look how much room the disk has; below the limit that was asked for it is the limit.
 
-        It is the most room that there was since the start: a disk that others fill costs nothing
-        that is kept.
+        It is the most room that there was since the start, and what was kept then at least: a disk
+        that others fill, or filled before, makes the log no smaller.
         """
         if not self._asked_bytes:
             return
+        if not self._room_bytes:
+            used = used_bytes(connection)
+            self._room_bytes = used + min(_WAL_BYTES, -(-used // (_WAL_SHARE - 1)))
         disk = os.statvfs(self._path)
         room = used_bytes(connection) + wal_bytes(self._path) + disk.f_bavail * disk.f_frsize
         self._room_bytes = max(self._room_bytes, room - min(_SPARE_BYTES, room // 8))
@@ -74,7 +78,8 @@ class Retention:
     @property
     def wal_bytes(self) -> int:
         """How large the WAL may become, within the limit."""
-        return min(_WAL_BYTES, self.limit_bytes // 4) if self.limit_bytes else _WAL_BYTES
+        share = self.limit_bytes // _WAL_SHARE
+        return min(_WAL_BYTES, share) if self.limit_bytes else _WAL_BYTES
 
     def step(
         self, connection: sqlite3.Connection, recorded_ns: int, newest: int, rows: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 import sqlite3
 import struct
 import uuid
@@ -39,6 +40,8 @@ _APPLICATION_ID = 0x484C5452
 _VERSION = 2
 _JOURNAL_LIMIT = 16 << 20
 _BUSY_SECONDS = 10.0
+# The WAL and its index take so much at least before anything is written.
+_STARTING_BYTES = 64 << 10
 
 # kept_from: what is below it was dropped by retention, frames and windows alike.
 # base_ns: how much time all the sessions before this one recorded.
@@ -176,6 +179,12 @@ def _widen(lead_off: bytes) -> bytes:
 
 def file_error(path: Path, error: Exception) -> DataDirectoryError:
     """One sentence for what SQLite or the decoding of a row says of the file."""
+    if _is_full(path.parent):  # SQLite says "disk I/O error" of some of what has no room
+        return DataDirectoryError(
+            f"the log {path} cannot be used, as its disk is full ({error}): make room on it, or "
+            "choose another directory with --data-dir",
+            path=path,
+        )
     damaged = not isinstance(error, sqlite3.OperationalError)
     advice = (
         "it is damaged: move it away to begin a new log"
@@ -183,6 +192,14 @@ def file_error(path: Path, error: Exception) -> DataDirectoryError:
         else "check the disk and the permissions, or choose another directory with --data-dir"
     )
     return DataDirectoryError(f"the log {path} cannot be used ({error}): {advice}", path=path)
+
+
+def _is_full(directory: Path) -> bool:
+    try:
+        disk = os.statvfs(directory)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _STARTING_BYTES
 
 
 def encode_facts(session: Session) -> str:
