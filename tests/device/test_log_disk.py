@@ -7,9 +7,7 @@ import contextlib
 import errno
 import itertools
 import os
-import shutil
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from holter_device.grid import GapCause
 from holter_device.log import Cursor, CursorItem, EndReason, Log, StartEarliest, StartPosition
 from holter_device.log.reserve import RESERVE_BYTES
 from holter_device.samples import Block, Gap, SampleFormat, Session
+from support.disk import small_disk
 from support.logs import PATIENCE, begin, block, drain, gap, joined, opened, there, window
 
 MIB = 1 << 20
@@ -32,18 +31,7 @@ ROUND = 1000  # frames of 16 bytes
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if shutil.which("mount") is None:
-        pytest.skip("needs mount, for a small tmpfs")
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs the right to mount a small tmpfs: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    yield from small_disk(tmp_path / "disk", str(DISK_BYTES))
 
 
 def fill(path: Path, spare: int = 0) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from holter_device.testing import LockstepClockServer
 from holter_device.windows import window_ends
 from holter_host import Classification, Device, RecordingState, UnclassifiableReason
 from support.daemon import holterd
+from support.disk import fill, small_disk
 from support.follower import Follower
 from support.ledger import Ledger
 from support.tflite_models import averaging_model
@@ -31,18 +30,7 @@ QUEUE_LIMIT = 8
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if shutil.which("mount") is None:
-        pytest.skip("needs mount, for a small tmpfs")
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs the right to mount a small tmpfs: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    yield from small_disk(tmp_path / "disk", "4m")
 
 
 async def test_a_full_disk_is_an_alarm_and_no_hole(disk: Path) -> None:
@@ -61,7 +49,7 @@ async def test_a_full_disk_is_an_alarm_and_no_hole(disk: Path) -> None:
             follower = Follower(device.samples("earliest"), live.add)
             await stack.enter_async_context(follower)
             await follower.until(lambda: bool(live.parts))
-            _fill(disk / "ballast")
+            fill(disk / "ballast")
             error = await _recording(device, RecordingState.STOPPED)
             assert "No space left" in error or "disk is full" in error
             stopped_at = live.newest.next_sequence
@@ -83,13 +71,6 @@ async def test_a_full_disk_is_an_alarm_and_no_hole(disk: Path) -> None:
     assert live.parts[1].first_sequence == later.parts[1].first_sequence == 0
     assert live.parts[1].counts == later.parts[1].counts
     assert "Traceback" not in daemon.log()
-
-
-def _fill(path: Path) -> None:
-    """Take all that is left of a disk."""
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
 
 
 async def _recording(device: Device, state: RecordingState) -> str:

@@ -325,7 +325,8 @@ def model_to_pb(model: StoredModel) -> model_pb.Model:
         spec=spec_to_pb(model.spec),
         signer=model.signature.signer if model.signature else "",
     )
-    message.store_time.FromNanoseconds(model.store_time_ns)
+    if model.store_time_ns:
+        message.store_time.FromNanoseconds(model.store_time_ns)
     return message
 
 
