@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holter_host.cluster import ClusterError, pool, shard
+from holter_host.cluster import ClusterError, connection, pool, shard
 from holter_host.cluster.connection import Cluster, LostError, RemoteShard
 from holter_host.cluster.pool import Pool
 from holter_host.cluster.shard import Letter, Shard, Talk, Work
@@ -245,3 +245,21 @@ async def test_a_shard_that_nobody_asks_gives_up(monkeypatch: pytest.MonkeyPatch
     await ended.wait()
     with pytest.raises(RuntimeError, match="given up"):
         await lonely.exchange([], {})
+
+
+async def test_a_silent_worker_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that neither answers nor dies, as one that was stopped, counts as lost."""
+    monkeypatch.setattr(connection, "SILENCE_SECONDS", 0.02)
+    monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.02)
+
+    class Stopped:
+        """An actor on a worker that is stopped."""
+
+        async def exchange(self, items: Any, answers: Any) -> None:
+            await asyncio.Event().wait()
+
+        close = exchange
+
+    remote = RemoteShard("tcp://worker", Stopped())
+    with pytest.raises(LostError, match="worker tcp://worker is lost: it is silent"):
+        await remote.exchange([], {})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import holter_host
 
 FOREIGN = {"tensorflow", "ai_edge_litert", "tflite_runtime", "smbus2", "wfdb", "gpiod"}
+FOREIGN |= {"dask", "distributed", "tornado"}
 HEAVY = {"numpy", "grpc", "rich", "asyncio"}
 
 
@@ -59,6 +61,16 @@ def test_verbs_about_devices_load_nothing_foreign(verb: str) -> None:
     """A verb about a device loads no TensorFlow, and rich only when it draws."""
     code = f"from holter_host.cli import run\nrun(['{verb}', '--help'])"
     assert not modules_after(code) & (FOREIGN | {"rich"})
+
+
+@pytest.mark.parametrize("verb", ["status", "watch", "deploy", "resume"])
+def test_a_fleet_without_a_cluster_loads_no_dask(verb: str, tmp_path: Path) -> None:
+    """A verb about a fleet loads nothing foreign, also when it works; Dask is for --cluster."""
+    (tmp_path / "fleet.toml").write_text('[[device]]\nname = "a"\naddress = "unix:/nowhere"\n')
+    words = ["fleet", verb, "--inventory", str(tmp_path / "fleet.toml"), "--timeout", "0.1"]
+    words = words if verb == "status" else ["fleet", verb, "--help"]
+    code = f"from holter_host.cli import run\nrun({words})"
+    assert not modules_after(code) & FOREIGN
 
 
 def test_dir_lists_the_public_names() -> None:

@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -208,6 +209,31 @@ async def test_the_command(tmp_path: Path, cluster: DaskCluster, model: Path) ->
         code, out, err = await run("holter", "fleet", "rollback", "1", *inventory, *journal, *on)
         assert code == 3, err
         assert {json.loads(line)["reason"] for line in out.splitlines()} == {"NO_MODEL_BEFORE"}
+
+
+async def test_a_command_that_is_killed_mid_rollout(
+    tmp_path: Path, cluster: DaskCluster, model: Path
+) -> None:
+    """After a kill -9 of the command a resume on the cluster ends the rollout; none is repeated."""
+    flags = ("--devices", "20", "--slow", "100%", "--delay", "0.2")
+    journal = tmp_path / "rollouts.db"
+    async with simulated_fleet(tmp_path, *flags) as fleet:
+        words = ("fleet", "deploy", str(model), "--inventory", str(fleet.inventory), "--json")
+        words += ("--journal", str(journal), "--cluster", cluster.scheduler, "--concurrency", "2")
+        command = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).parent / "holter"), *words, stdout=asyncio.subprocess.PIPE
+        )
+        assert command.stdout is not None
+        for _ in range(4):
+            assert await command.stdout.readline()
+        command.kill()
+        await command.wait()
+        command._transport.close()  # type: ignore[attr-defined]  # else a warning comes later
+        rollout = resume_rollout(1, journal=journal, hands=cluster_hands(cluster.scheduler))
+        assert await rollout.run() is RolloutState.DONE
+        assert {d.state for d in rollout.devices.values()} == {DeviceState.HEALTHY}
+        sha256 = next(iter(rollout.devices.values())).target
+        assert set((await swaps(fleet, sha256)).values()) == {1}
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "tcp://nowhere.invalid:1"])

@@ -27,6 +27,7 @@ _SETTINGS = (
     "probation_windows",
     "runtime",
     "max_model_mib",
+    "trusted_keys",
     "insecure",
     "log_level",
 )

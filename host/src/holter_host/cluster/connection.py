@@ -50,8 +50,10 @@ class RemoteShard:
         try:
             async with asyncio.timeout(SILENCE_SECONDS):
                 letters: list[Letter] = await self._actor.exchange(items, answers)
+        except TimeoutError as error:
+            raise LostError(f"worker {self.worker} is lost: it is silent") from error
         except Exception as error:  # Dask raises many kinds, and the work's own are letters
-            raise LostError(f"worker {self.worker} is lost: {error or 'it is silent'}") from error
+            raise LostError(f"worker {self.worker} is lost: {_words(error)}") from error
         return letters
 
     async def close(self) -> None:
