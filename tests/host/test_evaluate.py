@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -354,6 +357,15 @@ class TestBadModels:
         assert code == 1
         assert "was killed by SIGSEGV while it loaded the model" in said
 
+    def test_a_missing_extra_is_named(
+        self, model: Path, records: Path, evaluated: Holter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where wfdb is not installed the sentence says what to install."""
+        monkeypatch.setitem(sys.modules, "wfdb", None)
+        code, said = self._refused(evaluated, model, records)
+        assert code == 1
+        assert "pip install 'holter-host[evaluate]'" in said
+
     def test_leads_are_as_many_as_the_model_takes(
         self, model: Path, records: Path, evaluated: Holter
     ) -> None:
@@ -361,6 +373,30 @@ class TestBadModels:
         code, said = self._refused(evaluated, model, records, "--lead", "MLII", "--lead", "V1")
         assert code == 2
         assert "takes 1 lead(s), not 2" in said
+
+
+def test_children_end_with_a_killed_parent(model: Path, records: Path) -> None:
+    """After kill -9 of the command its children see the end of their input, and end."""
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from holter_host.bundle import read_bundle\n"
+        "from holter_host.evaluation import Reading\n"
+        "from holter_host.evaluation.workers import Worker\n"
+        "with Worker(read_bundle(Path(sys.argv[1])), Reading()) as worker:\n"
+        "    print(worker._process.pid, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, str(model)], stdout=subprocess.PIPE, text=True
+    )
+    with parent:
+        assert parent.stdout is not None
+        child = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+        ended, _, _ = select.select([child], [], [], 60)
+        os.close(child)
+    assert ended == [child]
 
 
 @pytest.mark.long
