@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -204,6 +205,21 @@ class TestWatch:
         inventory(gone=None)
         done = holter("fleet", "watch", "--no-reconnect")
         assert (done.code, done.lines[0]["error"]["reason"]) == (5, "UNAVAILABLE")
+
+    def test_ctrl_c_is_130(self, inventory: Inventory, start) -> None:
+        """Whoever has seen enough ends it by Ctrl-C, without a traceback."""
+        path = inventory(one=start([36], hold=True), gone=None)
+        command = [*HOLTER, "fleet", "watch", "--samples", "--from", "earliest"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            [*command, "--inventory", str(path)], stdout=pipe, stderr=pipe, text=True
+        ) as process:
+            assert process.stdout is not None
+            while "sample_block" not in process.stdout.readline():
+                pass
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate()
+        assert (process.returncode, err.strip()) == (130, "")
 
     def test_a_table_on_a_terminal(self, inventory: Inventory, start) -> None:
         """On a terminal each device has a row: its state, and what is wrong with it now."""
