@@ -249,6 +249,18 @@ class TestSamples:
         assert len(sequences) > QUEUE * 2
         assert fake.wait_until_idle()
 
+    async def test_leaving_the_block_ends_its_streams(self, start) -> None:
+        """A stream that was left in the middle is over, on the device too, with its fleet."""
+        fake = start([36], hold=True)
+        async with fleet_of(a=fake.address) as fleet:
+            stream = fleet.samples("earliest")
+            async for event in stream:
+                if isinstance(event.event, SampleBlock):
+                    break
+        assert fake.wait_until_idle()
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+
 
 def counts(length: int) -> Iterator[tuple[int, int]]:
     """The frames of a fake device of one channel."""
