@@ -21,6 +21,7 @@ async def fan_out(
     """
     waiting = iter(items)
     running: set[asyncio.Future[R]] = set()
+    done: set[asyncio.Future[R]] = set()
     try:
         while True:
             for item in islice(waiting, concurrency - len(running)):
@@ -33,4 +34,5 @@ async def fan_out(
     finally:
         for unfinished in running:
             unfinished.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        # Also of those that ended together: else asyncio logs each error that nobody looked at.
+        await asyncio.gather(*running, *done, return_exceptions=True)
