@@ -28,6 +28,7 @@ HOST_EXTRAS = {
         "keras_file",
         "lowering",
         "pipeline",
+        "precision",
         "quantize",
         "run",
         "runtime",

@@ -1,0 +1,52 @@
+"""What the cards of the reference models say can be done."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+CARDS = sorted(ROOT.glob("models/*/MODEL_CARD.md"))
+HOLTER = Path(sys.executable).parent / "holter"
+RECORDS = ("101", "208", "209")  # one of each class; a card's own figures take all
+
+
+def commands(card: Path) -> list[list[str]]:
+    """The words of each `holter` command in the card's fenced blocks, lines with \\ joined."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", card.read_text(), re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.partition("#")[0].split() for line in lines if line.startswith("holter ")]
+
+
+@pytest.mark.tensorflow
+@pytest.mark.litert
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.parent.name)
+def test_a_cards_commands_run(card: Path, mitdb: Path, tmp_path: Path) -> None:
+    """Each model is converted and evaluated as its card says, in a directory with `models` and
+    `mitdb`, and what is evaluated is what the card is of.
+    """
+    tmp_path.joinpath("models").symlink_to(ROOT / "models")
+    records = tmp_path / "mitdb"
+    records.mkdir()
+    for name in RECORDS:
+        for file in mitdb.glob(f"{name}.*"):
+            records.joinpath(file.name).symlink_to(file.resolve())
+    said = commands(card)
+    assert {"convert", "evaluate"} <= {words[1] for words in said}
+    for words in said:
+        more = ["--json"] if words[1] == "evaluate" and "--json" not in words else []
+        done = subprocess.run(
+            [HOLTER, *words[1:], *more], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+        if words[1] == "evaluate":
+            made = json.loads(done.stdout)
+            assert made["model"]["name"] == card.parent.name
+            assert [row["record"] for row in made["per_record"]] == list(RECORDS)
