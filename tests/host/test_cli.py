@@ -678,6 +678,22 @@ class TestProcess:
                 assert process.stderr.read().strip() == ""
             assert process.returncode == 130
 
+    def test_a_ctrl_c_that_comes_again_and_again_is_one(self) -> None:
+        """A signal that wrappers pass on once more finds a verb tidying up: 130, nothing said."""
+        with FakeDevice([36], hold=True) as fake:
+            command = [*HOLTER, "watch", "--samples", "--json", "--device", fake.address]
+            for _ in range(3):
+                with subprocess.Popen(
+                    command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                ) as process:
+                    assert process.stdout is not None
+                    assert process.stderr is not None
+                    process.stdout.readline()
+                    while process.poll() is None:
+                        process.send_signal(signal.SIGINT)
+                    assert process.stderr.read().strip() == ""
+                assert process.returncode == 130
+
     @pytest.mark.parametrize(
         "module", ["click", "holter_host.cli._group", "holter_host.cli._watch", "numpy", "grpc"]
     )

@@ -346,7 +346,7 @@ async def _receive(child: Child, silence: float | None) -> list[tuple[int, bytes
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(half):
                 return await child.receive_many()
-    raise ProtocolError(f"the sampler wrote nothing for {silence:g} s")
+    raise ProtocolError(f"the sampler wrote nothing for {silence:.3g} s")
 
 
 def _same_frames(source: SourceInfo, was: SourceInfo) -> bool:

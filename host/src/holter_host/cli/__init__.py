@@ -39,7 +39,9 @@ def main() -> None:
     # Ctrl-C while modules load ends the process without a traceback; nothing is half done then.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done but to end
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

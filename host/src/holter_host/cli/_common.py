@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from holter_host import HolterError
+from holter_host.cli._interrupt import run_interruptible
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -49,8 +50,8 @@ def json_option(text: str) -> Callable[[F], F]:
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a verb's coroutine to its end."""
-    return asyncio.run(work)
+    """Run a verb's coroutine to its end; Ctrl-C cancels it, and is KeyboardInterrupt then."""
+    return run_interruptible(work)
 
 
 async def within(seconds: float | None, work: Callable[[], Awaitable[object]]) -> None:
