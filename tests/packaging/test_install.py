@@ -145,6 +145,16 @@ class TestHost:
             assert (status, err) == (0, "")
             assert "Example" in out
 
+    def test_a_cluster_says_what_to_install(self, host_bin: Path, tmp_path: Path) -> None:
+        """`holter fleet --cluster` without its extra is one sentence with the command."""
+        inventory = tmp_path / "fleet.toml"
+        inventory.write_text('[[device]]\nname = "a"\naddress = "127.0.0.1:1"\n')
+        words = ("fleet", "status", "--inventory", inventory, "--cluster", "tcp://127.0.0.1:1")
+        status, out, err = run(host_bin / "holter", *words)
+        assert (status, out) == (1, "")
+        assert "pip install 'holter-host[cluster]'" in err
+        assert "Traceback" not in err
+
     def test_convert_says_what_to_install(self, host_bin: Path, tmp_path: Path) -> None:
         """`holter convert` without its extra is one sentence with the command, and no file."""
         out_path = tmp_path / "out.tflite"
