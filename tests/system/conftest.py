@@ -45,14 +45,21 @@ def other_model(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return out
 
 
-@pytest.fixture(scope="session", params=["litert", "tflite"])
-def runtime_python(request: pytest.FixtureRequest) -> str:
-    """The interpreter of an environment with ai-edge-litert, then of one with tflite-runtime."""
-    if request.param == "litert":
-        return sys.executable
+@pytest.fixture(scope="session")
+def tflite_python() -> str:
+    """The interpreter of an environment with tflite-runtime."""
     python = ROOT / ".venv-tflite" / "bin" / "python"
     if not python.exists():
         pytest.skip(
             "no .venv-tflite: `make test` makes it on Python 3.11, for which tflite-runtime exists"
         )
     return str(python)
+
+
+@pytest.fixture(scope="session", params=["litert", "tflite"])
+def runtime_python(request: pytest.FixtureRequest) -> str:
+    """The interpreter of an environment with ai-edge-litert, then of one with tflite-runtime."""
+    if request.param == "litert":
+        return sys.executable
+    python: str = request.getfixturevalue("tflite_python")
+    return python

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,10 +80,11 @@ async def _refusal(device: holter_host.Device, model: bytes) -> str:
     return "harmless"
 
 
-async def _attack(folder: Path, count: int) -> dict[str, int]:
+async def _attack(folder: Path, count: int, python: str = sys.executable) -> dict[str, int]:
     found: dict[str, int] = {}
+    flags = ("--simulate", "sinus", "--model-timeout", "5")
     async with (
-        holterd(folder, "--simulate", "sinus", "--model-timeout", "5") as daemon,
+        holterd(folder, *flags, python=python) as daemon,
         holter_host.connect(daemon.address) as device,
     ):
         active = (await device.deploy(OLD)).model.sha256
@@ -118,6 +120,14 @@ async def test_damaged_models(tmp_path: Path) -> None:
     assert found["MODEL_MALFORMED"] > 20
 
 
+async def test_damaged_models_that_crash(tmp_path: Path, tflite_python: str) -> None:
+    """The same with tflite-runtime, which does not verify a model and dies of many."""
+    found = await _attack(tmp_path, 30, tflite_python)
+    print(f"\n{found}")
+    assert sum(found.values()) == 30
+    assert found["MODEL_CRASHED"] > 0
+
+
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 async def test_a_thousand_swaps(tmp_path: Path) -> None:
@@ -132,3 +142,13 @@ async def test_many_damaged_models(tmp_path: Path) -> None:
     found = await _attack(tmp_path, 600)
     print(f"\n{found}")
     assert sum(found.values()) == 600
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+async def test_many_damaged_models_that_crash(tmp_path: Path, tflite_python: str) -> None:
+    """The same with tflite-runtime for 300 files."""
+    found = await _attack(tmp_path, 300, tflite_python)
+    print(f"\n{found}")
+    assert sum(found.values()) == 300
+    assert found["MODEL_CRASHED"] > 10
