@@ -28,8 +28,8 @@ class _Setup:
     def __init__(self, clock_hz: float, host_ns: tuple[int, int] = (0, 0), **settings: Any) -> None:
         self.clock = FollowingClock(10**9)
         self.chip = Pcf8591Chip(now_ns=self.clock.monotonic_ns)
-        bus = SimulatedBus(self.chip, clock_hz=clock_hz, host_ns=host_ns, clock=self.clock)
-        self.driver = Pcf8591(source_settings(**settings), lambda _: bus, self.clock)
+        self.bus = SimulatedBus(self.chip, clock_hz=clock_hz, host_ns=host_ns, clock=self.clock)
+        self.driver = Pcf8591(source_settings(**settings), lambda _: self.bus, self.clock)
 
     def open(self) -> AdcInfo:
         """Open the driver."""
@@ -190,3 +190,17 @@ def test_the_refusal_is_the_arithmetic() -> None:
         " measured on /dev/i2c-1 (6.18 ms), 1 call (0.06 ms), together 6.24 ms, and there is"
         " 2.78 ms; what fits is oversampling 3 or rate 160 or 1 input"
     )
+
+
+def test_a_machine_that_was_busy_for_a_moment_refuses_nothing() -> None:
+    """Where frames do not fit the bus is measured again, before that is said."""
+    setup = _Setup(100e3)
+
+    def busy(number: int) -> int:
+        if number < 40:
+            setup.clock.advance_to(setup.clock.monotonic_ns() + 3_000_000)
+        return 0
+
+    setup.bus.fault = busy
+    info = setup.open()
+    assert info.frame_read_ns == setup.frame()[0]

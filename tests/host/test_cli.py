@@ -59,7 +59,7 @@ class TestGroup:
         assert done.code == 0
         assert f"Example:\n    holter {verb}" in done.out
         assert "--json" in done.out
-        if cli.VERBS[verb][0] not in ("_convert", "_keys", "fleet"):
+        if cli.VERBS[verb][0] not in ("_convert", "_evaluate", "_keys", "fleet"):
             assert "127.0.0.1:50051" in done.out
 
     def test_version(self, holter: Holter) -> None:

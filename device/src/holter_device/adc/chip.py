@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..clock import Clock, MonotonicClock
-from ..errors import BusReadError, DeviceError, SourceError
+from ..errors import BusReadError, ConfigError, DeviceError, SourceError
 from . import AdcInfo, Input
 from .i2c import Chip, I2cBus, OpenBus, source_error
 from .pace import Pace
 from .timing import BusTiming, Cost, fastest_ns
+
+# Before frames are said not to fit, the bus is measured so many times more, with pauses.
+_MORE_MEASUREMENTS = 4
+_PAUSE_NS = 100_000_000
 
 
 class ChipAdc(abc.ABC):
@@ -113,16 +117,7 @@ class ChipAdc(abc.ABC):
     def _open(self) -> AdcInfo:
         self._bus = self._open_bus(self._number)
         self._bus.claim(self._address)
-        timing = self._measure()
-        pace = Pace(
-            rate_hz=self._rate_hz,
-            channels=self._channels,
-            bus=self._number,
-            max_bus_hz=self.chip.max_bus_hz,
-            timing=timing,
-            cost=self._cost,
-        )
-        self._oversampling = pace.oversampling(self._asked)
+        timing = self._paced()
         frame_read_ns = fastest_ns(self._clock, self._checked_frame)
         return AdcInfo(
             kind=self.chip.name.lower(),
@@ -133,6 +128,32 @@ class ChipAdc(abc.ABC):
             oversampling=self._oversampling,
             frame_read_ns=frame_read_ns,
         )
+
+    def _paced(self) -> BusTiming:
+        """Measure the bus, and choose how many conversions a count is the mean of.
+
+        Where frames do not fit it is measured again, as the machine may have been busy: what was
+        fast once can be.
+        """
+        for _ in range(_MORE_MEASUREMENTS):
+            try:
+                return self._paced_once()
+            except ConfigError:
+                self._clock.sleep_until(self._clock.monotonic_ns() + _PAUSE_NS)
+        return self._paced_once()
+
+    def _paced_once(self) -> BusTiming:
+        timing = self._measure()
+        pace = Pace(
+            rate_hz=self._rate_hz,
+            channels=self._channels,
+            bus=self._number,
+            max_bus_hz=self.chip.max_bus_hz,
+            timing=timing,
+            cost=self._cost,
+        )
+        self._oversampling = pace.oversampling(self._asked)
+        return timing
 
     def _description(self) -> str:
         mean = f", mean of {self._oversampling}" if self._oversampling > 1 else ""
