@@ -314,6 +314,15 @@ class TestBadRecords:
         assert evaluated(model, "--records", tmp_path).code == 0
 
 
+def test_a_report_that_cannot_be_written_stops_before_the_work(
+    model: Path, records: Path, tmp_path: Path, evaluated: Holter
+) -> None:
+    """A directory that is not there is bad input."""
+    done = evaluated(model, "--records", records, "-o", tmp_path / "none" / "x.json")
+    assert (done.code, done.out) == (2, "")
+    assert "there is no directory" in done.err
+
+
 class TestBadModels:
     def _refused(
         self, evaluated: Holter, path: Path, records: Path, *flags: str

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from holter_host import BadInputError
 from holter_host._files import replacing
 from holter_host.bundle import read_bundle
 from holter_host.cli._common import emit, emit_json, json_option, note
@@ -85,6 +86,8 @@ def evaluate(
       holter evaluate rhythm.tflite --records mitdb
       holter evaluate mine.tflite --records mitdb --map label:normal=N --map label:pvc=V --json
     """
+    if out is not None and not out.absolute().parent.is_dir():
+        raise BadInputError(f"Cannot write {out}: there is no directory {out.parent}.")
     reading = Reading(
         annotations=annotations,
         leads=leads or read_bundle(model).spec.channels or Reading().leads,

@@ -58,6 +58,10 @@ class Worker:
     ) -> None:
         self.close()
 
+    def kill(self) -> None:
+        """End the child; another thread's `judge` then raises."""
+        self._process.kill()
+
     def close(self) -> None:
         """End the child, whatever it does. Safe to repeat."""
         self._process.kill()
@@ -125,9 +129,11 @@ def judge_all(
     """
     waiting, lock = iter(records), threading.Lock()
     stopping = threading.Event()
+    workers: list[Worker] = []
 
     def drain() -> None:
         with Worker(bundle, reading) as worker:
+            workers.append(worker)
             for record in _taken(waiting, lock, stopping):
                 answer: Answer | HolterError
                 try:
@@ -141,8 +147,10 @@ def judge_all(
         futures = [pool.submit(drain) for _ in range(max(1, min(jobs, len(records))))]
         try:
             finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
+        finally:  # Ctrl-C or a bad record: nobody waits for the others' records
             stopping.set()
+            for worker in workers:
+                worker.kill()
         for future in finished:
             future.result()
 
