@@ -3,11 +3,10 @@
 The floor is what anyone would write by hand on grpc.aio: 64 tasks that open a channel to a device,
 call DeployModel with the one message that all of them send, and close it. It asks the devices
 nothing, writes nothing down and retries nothing. The rollout is `Fleet.deploy`, which asks
-ListModels before and after the deploy, and has every step of every device on
-disk (SQLite, synced) before the next. Both deploy to the same devices (holterd-sim, no probation)
-in turn, one of two models each, so that every deploy is a swap and the gate costs both the same.
-Each is in a process of its own, and the quietest run of each is printed; the devices share the
-machine, and take most of it.
+ListModels before the deploy, and has every step of every device on disk (SQLite, synced) before the
+next. Both deploy to the same devices (holterd-sim, no probation) in turn, one of two models each,
+so that every deploy is a swap and the gate costs both the same. Each is in a process of its own,
+and the quietest run of each is printed; the devices share the machine, and take most of it.
 
 Memory is the host process's greatest resident set, for 100 devices and for all.
 
@@ -35,7 +34,7 @@ from _common import model_file, report, run
 DEVICES = 1000
 FEW = 100
 CONCURRENCY = 64
-ROUNDS = 3
+ROUNDS = 4
 GOAL = 1.3
 MEMORY_GOAL = 1.1
 MEBIBYTE = 2**20

@@ -23,6 +23,7 @@ from holter_host.rollout.rows import UNSETTLED, DeviceState, Move, Report, Row, 
 
 POLL_SECONDS: Final = 0.5
 MOST_POLL_SECONDS: Final = 5.0
+LOOKS_A_SECOND: Final = 100  # at most, or thousands of devices would be asked all the time
 
 Tell = Callable[[Row], object]
 
@@ -172,7 +173,7 @@ class Engine:
                 await self._write([(position, states.overdue(row)) for position, row in waiting])
                 return
             if asked:
-                await self._sleep(pause)
+                await self._sleep(max(pause, len(waiting) / LOOKS_A_SECOND))
                 pause = min(pause * 1.5, MOST_POLL_SECONDS)
             asked = True
             await self._hands.look([row.device for _, row in waiting], self._judged)
