@@ -2,8 +2,10 @@
 
 Four records of half an hour, as long as MIT-BIH's, are made here. Ours reads them, filters them
 through the front end, converts and cuts them, finds the truth, and starts its processes; the floor
-only invokes. The ratio is of CPU time a window, which a busy machine changes least; windows a
-second are on the wall clock, with one process and with one for each core.
+only invokes. The ratio is of CPU time a window, which a busy machine changes least; what a process
+costs before its first record (a record of one window, measured) is in it, and shown apart. Windows
+a second are on the wall clock, with one process and with one for each core. The reference model
+takes 0.4 ms a window here; for a slower one the ratio is nearer to 1.
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ from support.annotated import write_record
 
 RECORDS = 4
 RHYTHM = "NNNNNNNNSNNNNNNNNNNV" * 45  # of two seconds each
-GOAL = 2.0
 
 
 def cpu_seconds() -> float:
@@ -79,11 +80,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for index in range(RECORDS):
-            write_record(folder, f"r{index}", RHYTHM)
-        windows = prepared(model, folder)
+            write_record(folder / "long", f"r{index}", RHYTHM)
+        windows = prepared(model, folder / "long")
         floor_cpu, floor_wall = measured(lambda: bare(model, windows))
-        one_cpu, one_wall = measured(lambda: ours(model, folder, 1))
-        _, all_wall = measured(lambda: ours(model, folder, cores))
+        write_record(folder / "tiny", "tiny", "NNNNNN")
+        startup, _ = measured(lambda: ours(model, folder / "tiny", 1))
+        one_cpu, one_wall = measured(lambda: ours(model, folder / "long", 1))
+        _, all_wall = measured(lambda: ours(model, folder / "long", cores))
     report(
         "evaluate",
         records=RECORDS,
@@ -91,7 +94,8 @@ def main() -> None:
         invoke_cpu_us=round(1e6 * floor_cpu, 1),
         evaluate_cpu_us=round(1e6 * one_cpu, 1),
         ratio=round(one_cpu / floor_cpu, 3),
-        goal=GOAL,
+        startup_cpu_s=round(startup, 2),
+        ratio_without_startup=round((one_cpu - startup / len(windows)) / floor_cpu, 3),
         windows_per_second={
             "invoke alone": round(1 / floor_wall),
             "1 process": round(1 / one_wall),
