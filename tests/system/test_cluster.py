@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import json
 import logging
 import re
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from holter_host import (
+    Classification,
     Device,
     DeviceState,
     DeviceUnreachableError,
@@ -24,6 +25,7 @@ from holter_host import (
     ModelChanged,
     ModelRefusedError,
     OutcomeState,
+    Rollout,
     RolloutState,
     SampleBlock,
     resume_rollout,
@@ -63,20 +65,22 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-async def swaps(fleet: SimulatedFleet, sha256: str) -> dict[str, int]:
-    """How often each device that answers was swapped to a model, by its own log."""
+async def swaps(fleet: SimulatedFleet, rollout: Rollout) -> Counter[int]:
+    """How often the healthy devices were swapped to the rollout's model, by their own logs."""
+    healthy = [row for row in rollout.devices.values() if row.state is DeviceState.HEALTHY]
+    target = healthy[0].target
 
     async def count(device: Device) -> int:
         found, end = 0, (await device.status()).next_sequence
         async for event in device.classifications("earliest"):
-            found += isinstance(event, ModelChanged) and event.model_sha256 == sha256
-            if getattr(event, "last_sequence", 0) >= end:
+            found += isinstance(event, ModelChanged) and event.model_sha256 == target
+            if isinstance(event, Classification) and event.last_sequence >= end:
                 break
         return found
 
-    async with Fleet.load(fleet.inventory) as devices:
-        found = {o.device.name: o async for o in devices.each(count)}
-    return {name: outcome.value or 0 for name, outcome in found.items() if outcome.ok}
+    async with Fleet.load(fleet.inventory, concurrency=500, timeout=60) as devices:
+        each = devices.each(count, devices=[row.device for row in healthy])
+        return Counter([outcome.value or 0 async for outcome in each])
 
 
 async def test_each_device_has_one_outcome_and_every_worker_its_part(
@@ -113,18 +117,17 @@ async def test_a_worker_that_is_killed_mid_rollout(
             fleet.inventory, scheduler=mortal.scheduler, concurrency=6, timeout=20
         )
         rollout = devices.deploy(model, journal=tmp_path / "rollouts.db", waves="10%,100%")
-        told = collections.Counter[str]()
+        told = Counter[str]()
         async for device in rollout:
             told[device.device.name] += 1
             if told.total() == 8:  # in the second wave
                 mortal.workers[1].kill()
         assert rollout.state is RolloutState.DONE
         assert {d.state for d in rollout.devices.values()} == {DeviceState.HEALTHY}
-        assert told == collections.Counter(fleet.addresses().keys())
+        assert told == Counter(fleet.addresses().keys())
         (lost,) = re.findall(r"others take its (\d+) devices", caplog.text)
         assert int(lost) > 0
-        sha256 = next(iter(rollout.devices.values())).target
-        assert set((await swaps(fleet, sha256)).values()) == {1}
+        assert await swaps(fleet, rollout) == {1: len(fleet.addresses())}
 
 
 async def test_nobody_left_and_a_resume(
@@ -157,8 +160,7 @@ async def test_nobody_left_and_a_resume(
         again = resume_rollout(rollout.id, journal=journal, hands=hands)
         assert await again.run() is RolloutState.DONE
         assert {d.state for d in again.devices.values()} == {DeviceState.HEALTHY}
-        sha256 = next(iter(again.devices.values())).target
-        assert set((await swaps(fleet, sha256)).values()) == {1}
+        assert await swaps(fleet, again) == {1: len(fleet.addresses())}
 
 
 async def test_streams_go_on_where_a_worker_was_lost(tmp_path: Path, mortal: DaskCluster) -> None:
@@ -232,8 +234,7 @@ async def test_a_command_that_is_killed_mid_rollout(
         rollout = resume_rollout(1, journal=journal, hands=cluster_hands(cluster.scheduler))
         assert await rollout.run() is RolloutState.DONE
         assert {d.state for d in rollout.devices.values()} == {DeviceState.HEALTHY}
-        sha256 = next(iter(rollout.devices.values())).target
-        assert set((await swaps(fleet, sha256)).values()) == {1}
+        assert await swaps(fleet, rollout) == {1: len(fleet.addresses())}
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
@@ -288,3 +289,39 @@ def _connected(ports: set[int]) -> bool:
     """Whether anybody has a connection to one of these ports."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return any(int(row[2].rpartition(":")[2], 16) in ports and row[3] == "01" for row in rows)
+
+
+@pytest.fixture
+def calm_model(tmp_path: Path) -> Path:
+    """A model of a window in 10 s, so that a thousand devices have time for more."""
+    path = tmp_path / "calm.tflite"
+    path.write_bytes(averaging_model(window=3600, hop=3600, input_shape=(1, 3600, 1)))
+    return path
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_a_thousand_devices(tmp_path: Path, mortal: DaskCluster, calm_model: Path) -> None:
+    """A worker dies under a rollout to 1000 devices, some offline or refusing: all is exact."""
+    flags = ("--devices", "1000", "--offline", "5%", "--failing-gate", "2%")
+    async with simulated_fleet(tmp_path, *flags) as fleet:
+        devices = ClusterFleet.load(fleet.inventory, scheduler=mortal.scheduler, timeout=60)
+        rollout = devices.deploy(
+            calm_model, journal=tmp_path / "rollouts.db", waves="10%,100%", max_failures="5%"
+        )
+        told = Counter[str]()
+        async for device in rollout:
+            told[device.device.name] += 1
+            if told.total() == 300:
+                mortal.workers[0].kill()
+        assert rollout.state is RolloutState.PARTIAL
+        states = Counter(row.state for row in rollout.devices.values())
+        expected = {DeviceState.HEALTHY: 930, DeviceState.PENDING: 50, DeviceState.FAILED: 20}
+        assert states == expected
+        assert await swaps(fleet, rollout) == {1: 930}
+        await fleet.change(signal.SIGUSR1)
+        hands = cluster_hands(mortal.scheduler, timeout=60)
+        again = resume_rollout(rollout.id, journal=rollout.journal, hands=hands)
+        await again.run()
+        states = Counter(row.state for row in again.devices.values())
+        assert states == {DeviceState.HEALTHY: 980, DeviceState.FAILED: 20}

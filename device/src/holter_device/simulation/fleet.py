@@ -178,6 +178,8 @@ class SimulatedFleet:
             labels = ", ".join(f'{key} = "{value}"' for key, value in spec.labels.items())
             lines += ["", "[[device]]", f'name = "{spec.name}"', f'address = "{spec.address}"']
             lines += [f"labels = {{ {labels} }}"]
+            if self._config.insecure:
+                lines += ["insecure = true"]
         temporary = path.with_name(f"{path.name}.tmp")
         try:
             temporary.write_text("\n".join(lines) + "\n")
