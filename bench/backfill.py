@@ -4,7 +4,8 @@ The log has 31 104 000 samples of 1 input at 360 Hz, in rows as the commits of a
 floor is a bare grpc.aio server that reads the same bytes from a flat file and sends them in
 messages of the same size, each one `bytes` of protobuf; `raw` is the same without protobuf. Each
 server is a process of its own; one client, which counts the bytes of what is no heartbeat and
-parses nothing, reads all in turn; medians. Before that every message of ours is parsed once, and
+parses nothing, reads all in turn; medians. The servers' CPU is told as well, which hardly depends
+on what else the machine does. Before that every message of ours is parsed once, and
 the counts are compared with what was recorded.
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import grpc.aio
 import numpy as np
-from _common import python, report
+from _common import cpu_ns, python, report
 from _floor import METHOD
 
 from holter.v1 import sample_service_pb2 as pb
@@ -105,18 +106,25 @@ async def main() -> None:
         async with contextlib.AsyncExitStack() as stack:
             daemon = await stack.enter_async_context(holterd(folder, "--simulate", "bigeminy"))
             floors = {
-                kind: stack.enter_context(python(FLOOR, kind, str(folder / "flat")))[1]
+                kind: stack.enter_context(python(FLOOR, kind, str(folder / "flat")))
                 for kind in ("file", "raw")
             }
             sizes = await check(daemon.address)
             size = round(statistics.median(sizes))
             request = json.dumps({"message_bytes": size}).encode()
-            seconds: dict[str, list[float]] = {"ours": [], "file": [], "raw": []}
+            servers = {
+                kind: (process.pid, address, METHOD, request, len(COUNTS))
+                for kind, (process, address) in floors.items()
+            }
+            ours = (daemon.address, SAMPLES, FROM_THE_START, sum(sizes))
+            servers["ours"] = (daemon.process.pid, *ours)
+            seconds: dict[str, list[float]] = {kind: [] for kind in servers}
+            cpu: dict[str, list[float]] = {kind: [] for kind in servers}
             for _ in range(ROUNDS):
-                for kind, floor in floors.items():
-                    seconds[kind].append(await read(floor, METHOD, request, len(COUNTS)))
-                ours = await read(daemon.address, SAMPLES, FROM_THE_START, sum(sizes))
-                seconds["ours"].append(ours)
+                for kind, (pid, *what) in servers.items():
+                    before = cpu_ns(pid)
+                    seconds[kind].append(await read(*what))
+                    cpu[kind].append((cpu_ns(pid) - before) / 1e9)
             await daemon.stop()
     our, floor_seconds, raw_seconds = (
         statistics.median(seconds[kind]) for kind in ("ours", "file", "raw")
@@ -131,6 +139,8 @@ async def main() -> None:
         floor_seconds=round(floor_seconds, 3),
         floor_samples_per_s=round(len(COUNTS) / floor_seconds),
         raw_seconds=round(raw_seconds, 3),
+        server_cpu_seconds=round(statistics.median(cpu["ours"]), 3),
+        floor_server_cpu_seconds=round(statistics.median(cpu["file"]), 3),
         ratio=round(floor_seconds / our, 3),
         raw_ratio=round(raw_seconds / our, 3),
         goal=GOAL,
