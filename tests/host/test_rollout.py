@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -169,6 +170,16 @@ class TestNetwork:
         assert await self.rolled_out(proxy, model, journal) == (DeviceState.HEALTHY, "")
         await cutting
         assert fakes[0].active_sha256 == model.sha256
+
+    async def test_no_connection_stays(self, proxy, model, journal) -> None:
+        """A device's connection is closed when it is done, not when Python collects garbage."""
+        gc.disable()
+        try:
+            assert await self.rolled_out(proxy, model, journal) == (DeviceState.HEALTHY, "")
+            assert proxy.connections == 1
+            await asyncio.wait_for(proxy.idle(), 10)
+        finally:
+            gc.enable()
 
     async def test_a_slow_link(self, proxy, model, journal) -> None:
         """A link that delays everything ends as any other."""

@@ -79,6 +79,10 @@ class CutProxy:
         await asyncio.gather(*self._tasks)
         await self._server.wait_closed()
 
+    async def idle(self) -> None:
+        """Wait until every connection is over."""
+        await asyncio.gather(*self._tasks)
+
     def retarget(self, address: str) -> None:
         """Forward new connections to another place, as when the device is started again."""
         self._host, _, port = address.rpartition(":")

@@ -72,6 +72,9 @@ class MemoryDevice:
         stored = tuple(filter(None, (self.active, self.previous)))
         return Seen(self.active, self.previous, stored, self.probation)
 
+    def let_go(self) -> None:
+        """As of a connection."""
+
     def move(self, sha256: str) -> None:
         """Take a model, if it is not the active one."""
         if self.how == "offline":

@@ -93,6 +93,10 @@ class Connection:
             stream.cut()
         await self._link.close()
 
+    def let_go(self) -> None:
+        """Close the connection, on which nothing is asked any more and no stream is open."""
+        self._link.let_go()
+
     @property
     def opened_status(self) -> DeviceStatus:
         """What the device said of itself when the connection was opened.

@@ -53,3 +53,11 @@ class Link:
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
+
+    def let_go(self) -> None:
+        """Close the channel, on which there is no call.
+
+        It closes with the last reference to it. `close` looks through all tasks of the loop for
+        calls that are to be cancelled, which takes longer than most calls.
+        """
+        self._channel = None

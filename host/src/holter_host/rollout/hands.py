@@ -153,7 +153,10 @@ class LocalHands:
 
     async def _looked_anew(self, device: FleetDevice) -> Seen | HolterError:
         async with contextlib.AsyncExitStack() as stack:
-            return (await self._looked(stack, device))[1]
+            connection, seen = await self._looked(stack, device)
+            if connection is not None:
+                connection.let_go()
+            return seen
 
     async def _moved(
         self, connection: Device, device: FleetDevice, move: Move, seconds: float
@@ -162,7 +165,9 @@ class LocalHands:
         error: HolterError
         try:
             async with asyncio.timeout(seconds):
-                return await act(connection, move, self._upload, seconds)
+                report = await act(connection, move, self._upload, seconds)
+            connection.let_go()
+            return report
         except HolterError as raised:
             error = raised
         except TimeoutError:
