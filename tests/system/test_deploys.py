@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import holter_host
-from holter_host import Classification, ModelRefusedError
+from holter_host import Classification, DeployInProgressError, ModelRefusedError
 from support.daemon import Daemon, holterd, run
 from support.disk import fill, small_disk
 from support.tflite_models import averaging_model, endless_model
@@ -33,6 +33,16 @@ async def _children(daemon: Daemon, *names: str) -> None:
     async with asyncio.timeout(60):
         while sorted(daemon.children()) != sorted(names):  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0.02)
+
+
+async def _deployed(device: holter_host.Device, model: Path) -> holter_host.DeployResult:
+    """Deploy it, as soon as the deploy before has taken note of the end of its classifier."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await device.deploy(model)
+            except DeployInProgressError:
+                await asyncio.sleep(0.02)
 
 
 async def test_a_client_that_vanishes(tmp_path: Path) -> None:
@@ -64,7 +74,7 @@ async def test_a_client_that_vanishes(tmp_path: Path) -> None:
         await client.wait()
         await _children(daemon, "sampler")
         assert list(tmp_path.joinpath("data", "models").iterdir()) == []
-        deployed = await device.deploy(model)
+        deployed = await _deployed(device, model)
         assert [held.sha256 for held in await device.models()] == [deployed.model.sha256]
         assert await daemon.stop() == 0
         assert "Traceback" not in daemon.log()
