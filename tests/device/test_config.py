@@ -67,7 +67,8 @@ def test_what_is_out_of_range_is_one_sentence(flags: dict[str, Any], words: str)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("ratte = 360\n", "unknown key 'ratte'; the keys are listen,"),
+        ("ratte = 360\n", "unknown key 'ratte'; did you mean rate?"),
+        ("xyz = 360\n", "unknown key 'xyz'; the keys are listen,"),
         ('rate = "360"\nbus = true\n', "not a"),
         ("rate = \n", "is not TOML"),
         ("bus = 1.5\n", "bus is 1.5, not a whole number"),

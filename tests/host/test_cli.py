@@ -110,6 +110,16 @@ class TestGroup:
         assert "secret" not in done.err
         assert "Traceback" in holter("--debug", "status").err
 
+    def test_a_module_that_is_missing_is_named(
+        self, holter: Holter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """An installation that is not whole says what it lacks and what to do."""
+        monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
+        done = holter("keys", "new", tmp_path / "key.pem")
+        assert done.code == 1
+        assert "module cryptography.hazmat.primitives is missing" in done.err
+        assert "with pip" in done.err
+
     def test_nobody_at_the_address(self, holter: Holter) -> None:
         """Where no device answers it is 1, with the address and what to check."""
         with FakeDevice() as gone:

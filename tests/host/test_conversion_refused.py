@@ -47,6 +47,12 @@ REFUSED: dict[str, tuple[type[HolterError], dict[str, Any], str]] = {
     "lambda.keras": (BadInputError, {}, r"holds Python code \(a Lambda layer\), which is not run"),
 }
 
+
+def _saved_model_within(path: Path) -> None:
+    (path / "v1").mkdir(parents=True)
+    (path / "v1" / "saved_model.pb").touch()
+
+
 DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "garbage": (lambda d: (d / "saved_model.pb").write_bytes(b"\x0f\xff" * 40), "is damaged"),
     "empty": (lambda d: (d / "saved_model.pb").write_bytes(b""), "is empty or damaged"),
@@ -108,6 +114,7 @@ class TestRefused:
         [
             (lambda p: None, "does not exist"),
             (lambda p: p.mkdir(), "is not a SavedModel: it holds no saved_model.pb"),
+            (_saved_model_within, r"holds no saved_model.pb, but .*model/v1 does: give that\."),
             (lambda p: p.write_bytes(b"x"), "is a file, not a SavedModel directory"),
             (lambda p: p.with_suffix(".h5").write_bytes(b"x"), r"model\.export\(DIRECTORY\)"),
             (lambda p: p.with_suffix(".hdf5").write_bytes(b"x"), r"model\.export\(DIRECTORY\)"),

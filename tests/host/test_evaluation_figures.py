@@ -87,6 +87,11 @@ class TestTruth:
         with pytest.raises(BadInputError, match="None of the model's labels Q means"):
             ClassMap().label_classes(["Q"])
 
+    def test_a_label_that_the_model_does_not_have_is_refused(self) -> None:
+        """A typo in --map is told with the labels that there are, as it would change nothing."""
+        with pytest.raises(BadInputError, match=r"no label 'pvx'; its labels are N, pvc: .*--map"):
+            ClassMap.parse(["label:pvc=V", "label:pvx=V"]).label_classes(["N", "pvc"])
+
 
 class TestTable:
     def test_figures_of_a_table_are_those_computed_by_hand(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import stat
 from pathlib import Path
 
@@ -56,6 +58,21 @@ class TestKeys:
         with pytest.raises(BadInputError, match="is there already"):
             new_key(key)
         assert key.read_bytes() == before
+
+    def test_half_a_key_is_not_left_behind(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A disk that is full is told, and the name is free for the next try."""
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patched:
+            patched.setattr("holter_host.signing.os.fsync", full)
+            with pytest.raises(BadInputError, match="No space left"):
+                new_key(tmp_path / "key.pem")
+        assert list(tmp_path.iterdir()) == []
+        assert new_key(tmp_path / "key.pem") == public_key(tmp_path / "key.pem")
 
     def test_an_encrypted_key_wants_its_passphrase(self, tmp_path: Path, key: Path) -> None:
         """It is refused without, and with another; one that has none wants none."""

@@ -11,6 +11,7 @@ Errors:
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import math
 import tomllib
@@ -256,7 +257,9 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> Config:
     fields = {field.name: field for field in dataclasses.fields(Config)}
     for key in values:
         if key not in fields:
-            raise ConfigError(f"{path}: unknown key {key!r}; the keys are {', '.join(fields)}")
+            close = difflib.get_close_matches(key, fields, 1)
+            hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(fields)}"
+            raise ConfigError(f"{path}: unknown key {key!r}; {hint}")
     given = values | flags
     try:
         return Config(**{key: _typed(fields[key], value) for key, value in given.items()})

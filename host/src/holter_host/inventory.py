@@ -99,7 +99,10 @@ def load_inventory(path: str | os.PathLike[str]) -> Inventory:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise BadInputError(f"Cannot read the inventory {path}: {error.strerror}.") from error
+        raise BadInputError(
+            f"Cannot read the inventory {path}: {error.strerror}; name the file that lists the "
+            "devices with --inventory or HOLTER_FLEET (docs/fleet.md shows one)."
+        ) from error
     except UnicodeDecodeError as error:
         raise BadInputError(f"{path} is no inventory: it is not text in UTF-8.") from error
     return parse_inventory(text, str(path))

@@ -57,9 +57,13 @@ def new_key(path: _Path, passphrase: str = "") -> str:
     )
     try:
         with open(path, "xb", opener=_for_the_owner) as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                file.write(pem)
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:  # a full disk, Ctrl-C: half a key would be in a whole one's way
+                Path(path).unlink(missing_ok=True)
+                raise
     except FileExistsError as error:
         raise BadInputError(
             f"{path} is there already, and a key that is lost cannot be made again; choose "

@@ -80,6 +80,12 @@ def _facts(error: Exception) -> tuple[str, str, Mapping[str, str], int]:
             return "BAD_USAGE", error.format_message(), {}, error.exit_code
         case click.ClickException():
             return "FAILED", error.format_message(), {}, error.exit_code
+        case ModuleNotFoundError() if error.name:
+            message = (
+                f"the Python module {error.name} is missing, so this installation is not whole; "
+                "install holter-host again with pip, without --no-deps"
+            )
+            return "NOT_INSTALLED", message, {"module": error.name}, 1
     message = (
         f"something unexpected went wrong ({type(error).__name__}); "
         "for the whole story run: holter --debug …"

@@ -141,7 +141,9 @@ def _check_saved_model(path: Path) -> None:
             f"{path} is a checkpoint, which has weights and no graph; build the model, load the "
             "checkpoint, and write a SavedModel with model.export(DIRECTORY)."
         )
-    raise BadInputError(f"{path} is not a SavedModel: it holds no saved_model.pb.")
+    within = sorted({file.parent for name in _SAVED_MODEL_FILES for file in path.glob(f"*/{name}")})
+    hint = f", but {within[0]} does: give that" if within else ""
+    raise BadInputError(f"{path} is not a SavedModel: it holds no saved_model.pb{hint}.")
 
 
 def _check_file(path: Path) -> None:

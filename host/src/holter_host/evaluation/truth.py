@@ -97,13 +97,20 @@ class ClassMap:
         """N, S or V of each label of a model, NO_TRUTH of one that is right for no window.
 
         Raises:
-            BadInputError: a label is not in the map, or no label is of N, S or V.
+            BadInputError: a label is not in the map, or no label is of N, S or V, or the map was
+                told of a label that the model does not have.
         """
         unknown = [label for label in labels if label not in self.labels]
         if unknown:
             raise BadInputError(
                 f"The model's label {unknown[0]!r} is no AAMI class; its labels are "
                 f"{', '.join(labels)}: say what each means, as --map 'label:{unknown[0]}=V'."
+            )
+        strange = [label for label in self.labels if label not in (*OWN_LABELS, *labels)]
+        if strange:
+            raise BadInputError(
+                f"The model has no label {strange[0]!r}; its labels are {', '.join(labels)}: "
+                f"change or leave out --map 'label:{strange[0]}=…'."
             )
         classes = [self.labels[label] for label in labels]
         if not set(classes) & set(CLASSES):
