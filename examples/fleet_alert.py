@@ -63,4 +63,6 @@ async def main(inventory: str, *command: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

@@ -70,4 +70,6 @@ def main(inventory: str, folder: str, seconds: str = "10") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] in ("-h", "--help"):
+        sys.exit(__doc__)
     main(*sys.argv[1:])

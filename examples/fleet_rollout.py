@@ -67,4 +67,6 @@ async def main(
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] in ("-h", "--help"):
+        sys.exit(__doc__)
     sys.exit(asyncio.run(main(*sys.argv[1:])) is not RolloutState.DONE)

@@ -40,4 +40,6 @@ async def main(inventory: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

@@ -151,3 +151,13 @@ async def test_rollout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, healthy:
         assert states == ["HEALTHY", "ROLLED_BACK"]
         assert "10 of 10 windows on 1 devices have no class" in out
         assert out.endswith("rollout 1: ROLLED_BACK\n")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples").glob("fleet_*.py")), ids=lambda p: p.stem
+)
+async def test_without_arguments_each_says_what_it_takes(path: Path) -> None:
+    """Whoever only looks what a script is gets its usage and no traceback."""
+    _, err = await run(path.stem, code=1)
+    assert f"python examples/{path.name} fleet.toml" in err
+    assert "Traceback" not in err
