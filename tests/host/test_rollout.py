@@ -28,6 +28,7 @@ from holter_host import (
     rollouts,
     undo_rollout,
 )
+from holter_host.rollout.hands import LocalHands
 from holter_host.testing import Failure, FakeDevice
 from support.cut_proxy import CutProxy, How
 from support.model_files import make_model
@@ -83,6 +84,23 @@ class TestWaves:
             asked = [fake for fake in later if fake.requests]
             assert not asked or len(order) in (1, 3), "only when its wave was through"
         assert order == [0, 1, 1, 2]
+
+    async def test_the_wave_that_is_under_way_is_told(
+        self, fakes, model, journal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While a device is given the model, the rollout's wave is that of this device."""
+        rollout = fleet_of(*(fake.address for fake in fakes)).deploy(
+            model, waves="1,3,100%", journal=journal
+        )
+        move, waves = LocalHands._moved, []
+
+        async def watched(self, connection, device, *rest):
+            waves.append((rollout.devices[device.name].wave, rollout.record.wave))
+            return await move(self, connection, device, *rest)
+
+        monkeypatch.setattr(LocalHands, "_moved", watched)
+        await rollout.run()
+        assert waves == [(0, 0), (1, 1), (1, 1), (2, 2)]
 
     async def test_nobody_answers_in_a_wave(self, fakes, model, journal) -> None:
         """A wave of which nothing is known lets no other begin; a resume asks it again."""

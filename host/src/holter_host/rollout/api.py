@@ -153,6 +153,7 @@ class Rollout:
 
         def tell(row: Row) -> None:
             devices[row.device.name] = row
+            self.record = engine.record  # its wave is that of what is told
             if row.state in _TOLD or row.counts_as_failed:
                 told.put_nowait(row)
 
@@ -167,7 +168,6 @@ class Rollout:
         work.add_done_callback(lambda _: told.put_nowait(None))
         try:
             while (row := await told.get()) is not None:
-                self.record = engine.record
                 yield row
             await work
         finally:
