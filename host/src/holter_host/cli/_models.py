@@ -141,6 +141,10 @@ def rollback(address: str, as_json: bool) -> None:
     through the gate as any other.
 
     \b
+
+    Said twice, it comes back to where it was: the model that one went back from is now the one
+    before. For an older one, see `holter models` and `holter activate`.
+
     Example:
       holter rollback
     """
