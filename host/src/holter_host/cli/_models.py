@@ -140,11 +140,10 @@ def rollback(address: str, as_json: bool) -> None:
     During a probation that model is there still, and the device swaps it in at once; later it goes
     through the gate as any other.
 
-    \b
-
     Said twice, it comes back to where it was: the model that one went back from is now the one
     before. For an older one, see `holter models` and `holter activate`.
 
+    \b
     Example:
       holter rollback
     """
