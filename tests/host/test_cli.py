@@ -62,6 +62,16 @@ class TestGroup:
         if cli.VERBS[verb][0] not in ("_convert", "_evaluate", "_keys", "fleet"):
             assert "127.0.0.1:50051" in done.out
 
+    @pytest.mark.parametrize(
+        "words", [("deply", "deploy"), ("fleet", "statsu", "status"), ("keys", "nwe", "new")]
+    )
+    def test_a_verb_with_a_typo(self, holter: Holter, words: tuple[str, ...]) -> None:
+        """The nearest verb is named, of a fleet too."""
+        *given, meant = words
+        done = holter(*given)
+        assert done.code == 2
+        assert f"No such command '{given[-1]}'. Did you mean '{meant}'?" in done.err
+
     def test_version(self, holter: Holter) -> None:
         """--version prints the package's version."""
         assert holter("--version").out == f"holter, version {holter_host.__version__}\n"

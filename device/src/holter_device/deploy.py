@@ -231,9 +231,11 @@ class Deployer:
         model = self._as_running(await asyncio.to_thread(self._store.get, sha256))
         record = await asyncio.to_thread(self._store.record)
         if sha256 in (self._active.sha256, record.active, record.previous):
+            active = sha256 == self._active.sha256 or sha256 == record.active
+            role = "the active one" if active else "the one before the active one"
             raise ModelInUseError(
-                f"model {sha256[:12]} is {model.state.name.lower()} on this device and stays; "
-                "activate another one first",
+                f"model {sha256[:12]} is {role} on this device and stays; activate another one "
+                "first",
                 sha256=sha256,
                 state=model.state.name,
             )

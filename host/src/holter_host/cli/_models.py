@@ -189,6 +189,8 @@ def _follow(result: DeployResult, address: str, as_json: bool) -> int:
         async with connect(address) as device:
             return await device.verdict(result.model.sha256)
 
+    if not as_json:
+        note("waiting for the verdict; Ctrl-C ends that, not the probation (holter models)")
     with working("It is on probation", quiet=as_json):
         verdict = run_async(work())
     if as_json:
