@@ -16,16 +16,19 @@ from support.wheels import metadata, requirements
 PACKAGES = {"proto": "holter", "device": "holter_device", "host": "holter_host"}
 SCRIPTS = {
     "proto": set(),
-    "device": {("holterd", "holter_device.cli:main")},
+    "device": {
+        ("holterd", "holter_device.cli:main"),
+        ("holterd-sim", "holter_device.simulation.cli:main"),
+    },
     "host": {("holter", "holter_host.cli:main")},
 }
 EXTRAS = {
-    "proto": set(),
-    "device": {"gpio", "litert", "tflite", "replay"},
-    "host": {"convert", "wfdb"},
+    "proto": {"records"},
+    "device": {"gpio", "litert", "tflite", "replay", "signing"},
+    "host": {"cluster", "convert", "evaluate", "wfdb"},
 }
 FORBIDDEN = {
-    "proto": {"numpy", "grpcio-tools", "tensorflow", "smbus2", "pandas"},
+    "proto": {"grpcio-tools", "tensorflow", "smbus2", "pandas"},
     "device": {"tensorflow", "tensorflow-cpu", "keras", "grpcio-tools", "pandas", "holter-host"},
     "host": {"smbus2", "grpcio-tools", "pandas", "tflite-runtime", "holter-device"},
 }
@@ -89,8 +92,8 @@ def test_siblings_are_pinned_exactly(name: str, wheels: dict[str, Path]) -> None
     version = metadata(wheels[name]).version
     assert {metadata(wheel).version for wheel in wheels.values()} == {version}
     siblings = [r for r in requirements(wheels[name]) if r.name.startswith("holter")]
-    expected = [] if name == "proto" else [f"holter-proto=={version}"]
-    assert [str(sibling) for sibling in siblings] == expected
+    assert {sibling.name for sibling in siblings} == ({"holter-proto"} - {f"holter-{name}"})
+    assert all(sibling.specifier == f"=={version}" for sibling in siblings)
 
 
 def test_what_is_forbidden_is_not_asked_for(name: str, wheels: dict[str, Path]) -> None:
@@ -98,6 +101,13 @@ def test_what_is_forbidden_is_not_asked_for(name: str, wheels: dict[str, Path]) 
     asked = {requirement.name for requirement in requirements(wheels[name])}
     assert not asked & FORBIDDEN[name]
     assert set(metadata(wheels[name]).metadata.get_all("Provides-Extra") or ()) == EXTRAS[name]
+
+
+def test_the_protocol_alone_is_light(name: str, wheels: dict[str, Path]) -> None:
+    """Without extras it asks for gRPC and protobuf, and none of the three reads records."""
+    plain = {r.name for r in requirements(wheels[name]) if r.marker is None}
+    assert not plain & {"scipy", "wfdb"}
+    assert name != "proto" or plain == {"grpcio", "protobuf"}
 
 
 def test_what_is_imported_is_asked_for(name: str, wheels: dict[str, Path]) -> None:
