@@ -139,6 +139,15 @@ class TestTrust:
         with pytest.raises(ConfigError, match="trusted_keys: 'nonsense' is no public key"):
             Config(trusted_keys=("nonsense",))
 
+    def test_without_the_package_keys_are_refused_at_the_start(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The sentence says what to install; without keys nothing is missed."""
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+        Trust()
+        with pytest.raises(ConfigError, match="pip install 'holter-device\\[signing\\]'"):
+            Trust([TRUSTED.text])
+
 
 @pytest.mark.litert
 class TestGate:

@@ -17,7 +17,6 @@ from holter_host.bundle import write_bundle
 from holter_host.cli import run
 from holter_host.signing import (
     is_encrypted,
-    is_true,
     new_key,
     public_key,
     read_signature,
@@ -110,8 +109,8 @@ class TestSignatures:
         """It is true for what was signed, and for nothing else."""
         signature = sign(SHA256, key)
         assert signature.signer == public_key(key)
-        assert is_true(SHA256, signature)
-        assert not is_true(hashlib.sha256(b"another").hexdigest(), signature)
+        assert signature.is_true(SHA256)
+        assert not signature.is_true(hashlib.sha256(b"another").hexdigest())
 
     def test_a_model_is_read_with_its_signature(self, model: Path, key: Path) -> None:
         """From the file beside it; without that file it has none."""

@@ -23,7 +23,7 @@ SCRIPTS = {
     "host": {("holter", "holter_host.cli:main")},
 }
 EXTRAS = {
-    "proto": {"records"},
+    "proto": {"records", "signing"},
     "device": {"gpio", "litert", "tflite", "replay", "signing"},
     "host": {"cluster", "convert", "evaluate", "wfdb"},
 }

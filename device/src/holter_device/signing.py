@@ -1,14 +1,15 @@
 """Whose models a device takes: those that one of its trusted keys has signed.
 
 What the device holds already is not asked again when it starts: who can write its card can write
-its configuration too. The `cryptography` package is imported only where keys are configured.
+its configuration too. The `cryptography` package is imported when the first signature is verified.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 
-from holter.signature import ModelSignature, parse_key, signed_bytes
+from holter.signature import ModelSignature, parse_key
 from holter.spec import ModelSpec
 
 from .errors import (
@@ -36,8 +37,11 @@ class Trust:
     def __init__(self, keys: Sequence[str] = ()) -> None:
         self.keys = tuple(keys)
         self._trusted = frozenset(map(parse_key, keys))
-        if keys:
-            _need_cryptography()
+        if keys and importlib.util.find_spec("cryptography") is None:
+            raise ConfigError(  # early, so that no deploy finds it out late
+                "trusted_keys need the cryptography package: pip install 'holter-device[signing]'",
+                key="trusted_keys",
+            )
 
     def __bool__(self) -> bool:
         return bool(self.keys)
@@ -56,7 +60,7 @@ class Trust:
                 f"has signed ({', '.join(self.keys)}); sign it with `holter sign`",
                 trusted_keys=",".join(self.keys),
             )
-        if not _is_true(sha256, signature):
+        if not signature.is_true(sha256):
             raise SignatureInvalidError(
                 f"the signature by {signature.signer} is not of this model: the model or the "
                 "signature was altered; sign it again with `holter sign`",
@@ -88,25 +92,3 @@ class Trust:
                 version=spec.version,
                 active_version=active.version,
             )
-
-
-def _is_true(sha256: str, signature: ModelSignature) -> bool:
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    try:
-        key = Ed25519PublicKey.from_public_bytes(signature.public_key)
-        key.verify(signature.value, signed_bytes(sha256))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-def _need_cryptography() -> None:
-    try:
-        import cryptography  # noqa: F401 (tried early, so that no deploy finds out late)
-    except ImportError as error:
-        raise ConfigError(
-            "trusted_keys need the cryptography package: pip install 'holter-device[signing]'",
-            key="trusted_keys",
-        ) from error

@@ -116,7 +116,7 @@ def write_signature(model: _Path, sha256: str, signature: ModelSignature) -> Pat
 def read_signature(model: _Path, sha256: str) -> ModelSignature | None:
     """The signature beside a model file; None where there is none.
 
-    Whether it is true is for `is_true`, and for the devices, to say.
+    Whether it is true is for its `is_true`, and for the devices, to say.
 
     Args:
         model: the model file.
@@ -143,19 +143,6 @@ def read_signature(model: _Path, sha256: str) -> ModelSignature | None:
             f"{sha256[:12]}…); sign again: holter sign {model} --key KEY, or delete it."
         )
     return signature
-
-
-def is_true(sha256: str, signature: ModelSignature) -> bool:
-    """Whether the key that a signature names has signed the model with this digest."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    try:
-        key = Ed25519PublicKey.from_public_bytes(signature.public_key)
-        key.verify(signature.value, signed_bytes(sha256))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 def is_encrypted(path: _Path) -> bool:

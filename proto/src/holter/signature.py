@@ -7,7 +7,7 @@ The signature of MODEL.tflite is MODEL.tflite.sig, one JSON object:
 What is signed is `signed_bytes`: the ASCII text "holter.v1 model", a zero byte, and the 32 raw
 bytes of the SHA-256 of the whole model file. Spec and golden windows are in that file, so they are
 covered. Host and device share this module; the arithmetic is the `cryptography` package's
-(RFC 8032) on either side, and not needed here.
+(RFC 8032), which is imported when a signature is verified (extra `signing`).
 
 Errors:
     SignatureError (a ValueError): a key or a signature is not written like one.
@@ -61,6 +61,18 @@ class ModelSignature:
     def signer(self) -> str:
         """The key as a text."""
         return key_text(self.public_key)
+
+    def is_true(self, sha256: str) -> bool:
+        """Whether the key has signed the model with this digest; needs `cryptography`."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        try:
+            key = Ed25519PublicKey.from_public_bytes(self.public_key)
+            key.verify(self.value, signed_bytes(sha256))
+        except (InvalidSignature, ValueError):
+            return False
+        return True
 
 
 def signed_bytes(sha256: str) -> bytes:

@@ -11,7 +11,6 @@ from holter_host.cli._output import amount
 from holter_host.conversion.report import current
 from holter_host.errors import BadInputError
 from holter_host.op_versions import HIGHEST, lacking
-from holter_host.signing import is_true
 
 _SHOWN_MISSING = 3
 
@@ -70,7 +69,7 @@ def signer(bundle: Bundle) -> str | None:
     """
     if bundle.signature is None:
         return None
-    if not is_true(bundle.sha256, bundle.signature):
+    if not bundle.signature.is_true(bundle.sha256):
         raise BadInputError(
             f"The signature beside {bundle.path} is not of this model: one of the two was altered; "
             f"sign it again: holter sign {bundle.path} --key KEY"
