@@ -151,7 +151,7 @@ async def test_nobody_left_and_a_resume(
         with pytest.raises(ClusterError, match="has no worker that can be used"):
             await cut_off()
         states = [device.state for device in rollout.devices.values()]
-        assert DeviceState.STARTED in states
+        assert DeviceState.HEALTHY in states  # and some may be in doubt, as it happens
         assert DeviceState.PLANNED in states
         for worker in mortal.workers:
             worker.wait()

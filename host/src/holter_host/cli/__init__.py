@@ -40,7 +40,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     code = run(sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done but to end
+    # All is done but to end. A SIGINT that comes just as it is ignored is none to tell of.
+    sys.unraisablehook = lambda _: None
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
 
 
