@@ -12,11 +12,12 @@ CODEGEN_STAMP := $(CODEGEN_VENV)/.synced
 BUF_VERSION := 1.75.0
 BUF := .build/buf/node_modules/.bin/buf
 WIRE := proto/holter.v1.txtpb
+MODELS := ecg-rhythm senet-lstm
 PYTEST := $(BIN)/python -m pytest
 SOURCES := proto/src/holter/*.py proto/generate.py device/src host/src
 
 .DEFAULT_GOAL := help
-.PHONY: help sync demo test test-long test-hardware check format proto bench zoo wheels models clean
+.PHONY: help sync demo test test-long test-hardware check format proto bench zoo wheels models models-figures clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -105,7 +106,10 @@ wheels: $(STAMP) ## Build the three wheels into .build/wheels
 	@ls .build/wheels
 
 models: $(STAMP) ## Train the reference models again (needs the MIT-BIH records)
-	@$(BIN)/python models/ecg-rhythm/train.py
+	@for model in $(MODELS); do $(BIN)/python models/train.py $$model || exit 1; done
+
+models-figures: $(STAMP) ## Cross-validate them too: every figure of their cards (about an hour)
+	@for model in $(MODELS); do $(BIN)/python models/train.py $$model --cross-validate || exit 1; done
 
 clean: ## Remove everything that is made
 	rm -rf .venv .venv-tflite .venv-codegen .build

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from holter_host import (
     BadInputError,
     Capture,
     GapCause,
+    HolterError,
     LeadOffReason,
     LeadOffRun,
     _capture_file,
@@ -232,6 +235,22 @@ class TestFile:
         with pytest.raises(BadInputError, match="Cannot write"):
             _plain(5).save(tmp_path / "folder")
         assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+    def test_a_full_disk_is_no_bad_input(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The disk's failure has exit code 1, and what was there stays."""
+        _plain(5).save(tmp_path / "x.npz")
+        before = tmp_path.joinpath("x.npz").read_bytes()
+
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(HolterError, match=r"Cannot write .*No space left") as refused:
+            _plain(50).save(tmp_path / "x.npz")
+        assert refused.value.exit_code == 1
+        assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x.npz": before}
 
     def test_what_is_no_capture_is_refused(self, tmp_path: Path) -> None:
         """What is missing, cut, damaged or something else is one BadInputError with its name."""

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
-from holter_host import BadInputError, read_bundle
+from holter_host import BadInputError, HolterError, read_bundle
 from holter_host.bundle import write_bundle
 from holter_host.cli import run
 from holter_host.signing import (
@@ -68,8 +68,9 @@ class TestKeys:
 
         with monkeypatch.context() as patched:
             patched.setattr("holter_host.signing.os.fsync", full)
-            with pytest.raises(BadInputError, match="No space left"):
+            with pytest.raises(HolterError, match="No space left") as refused:
                 new_key(tmp_path / "key.pem")
+        assert refused.value.exit_code == 1
         assert list(tmp_path.iterdir()) == []
         assert new_key(tmp_path / "key.pem") == public_key(tmp_path / "key.pem")
 

@@ -28,7 +28,7 @@ def main() -> None:
     """Train and export each."""
     import keras
 
-    sys.path[:0] = [str(ROOT / "models" / "ecg-rhythm"), str(ROOT / "tests")]
+    sys.path[:0] = [str(ROOT / "models"), str(ROOT / "tests")]
     directory, folder = Path(sys.argv[1]), Path(sys.argv[2])
     windows, labels = _training_set(folder)
     weights = {k: len(labels) / (3 * max(1, (labels == k).sum())) for k in range(3)}
@@ -40,13 +40,11 @@ def main() -> None:
 
 
 def _training_set(folder: Path) -> tuple[Any, Any]:
-    import windows
+    from training import windows
 
-    chosen = {path.stem for path in records(folder, 0)}
-    parts = [
-        windows.evaluation_windows(r) for r in windows.load_records(folder) if r.name in chosen
-    ]
-    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+    chosen = [windows.load(path.with_suffix("")) for path in records(folder, 0)]
+    inputs = [windows.as_input(record.windows()) for record in chosen]
+    return np.concatenate(inputs), np.concatenate([record.truth for record in chosen])
 
 
 def _model(keras: Any, architecture: str, frames: int) -> Any:

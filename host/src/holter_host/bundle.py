@@ -97,7 +97,8 @@ def write_bundle(
         path: the file to make or to replace.
 
     Raises:
-        BadInputError: the parts do not fit each other, or the file cannot be written.
+        BadInputError: the parts do not fit each other, or the file cannot be written there.
+        HolterError: the disk is full, or fails.
     """
     target = Path(path)
     data = _pack(tflite_part(tflite, str(target)), spec, golden, report)
@@ -149,8 +150,8 @@ def parse_bundle(data: bytes, path: Path) -> Bundle:
         raise BadInputError(f"{path} is damaged: the archive at its end cannot be read.")
     if size == len(data):
         raise BadInputError(
-            f"{path} is a plain .tflite without a Holter spec; make it deployable with: "
-            f"holter bundle {path} -o OUT.tflite"
+            f"{path} has no Holter spec at its end, so it is a plain .tflite or was cut off; make "
+            f"a plain one deployable with: holter bundle {path} -o OUT.tflite"
         )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -131,7 +131,8 @@ class Capture:
         """Write a .npz file, all of it or nothing.
 
         Raises:
-            BadInputError: the file cannot be written.
+            BadInputError: the file cannot be written there.
+            HolterError: the disk is full, or fails.
         """
         with _files.replacing(Path(path)) as file:
             np.savez_compressed(file, **_capture_file.arrays(self))

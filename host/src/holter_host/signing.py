@@ -21,7 +21,7 @@ from holter.signature import (
     signed_bytes,
     to_json,
 )
-from holter_host._files import replacing
+from holter_host._files import cannot_write, replacing
 from holter_host.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def new_key(path: _Path, passphrase: str = "") -> str:
         Its public key, as a device's trusted_keys takes it.
 
     Raises:
-        BadInputError: there is such a file already, or it cannot be written.
+        BadInputError: there is such a file already, or it cannot be written there.
+        HolterError: the disk is full, or fails.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -70,7 +71,7 @@ def new_key(path: _Path, passphrase: str = "") -> str:
             "another name."
         ) from error
     except OSError as error:
-        raise BadInputError(f"Cannot write {path}: {error.strerror}.") from error
+        raise cannot_write(Path(path), error) from error
     return _public(key)
 
 
@@ -105,7 +106,8 @@ def write_signature(model: _Path, sha256: str, signature: ModelSignature) -> Pat
     """Write a signature beside the model file that it is for; its path.
 
     Raises:
-        BadInputError: it cannot be written.
+        BadInputError: it cannot be written there.
+        HolterError: the disk is full, or fails.
     """
     path = signature_path(model)
     with replacing(path) as file:

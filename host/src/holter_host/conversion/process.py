@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+from holter_host import _child
+from holter_host._files import cannot_write
 from holter_host.errors import BadInputError, ConversionError, HolterError
 
 Progress = Callable[[str], None]
@@ -66,9 +66,7 @@ class Converter:
         """End the child, whatever it does."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            with contextlib.suppress(BrokenPipeError), process:
-                process.wait()
+            _child.end(process)
         log, self._log = self._log, None
         if log is not None:
             log.close()
@@ -90,7 +88,7 @@ class Converter:
         log_start = os.fstat(self._log_file().fileno()).st_size
         stage = "starting"
         try:
-            _send(process, request)
+            _child.send(process, request)
             for line in process.stdout or ():
                 answer = json.loads(line)
                 if "progress" not in answer:
@@ -102,22 +100,22 @@ class Converter:
             if not isinstance(error, HolterError):
                 self.close()
             raise
-        code = process.wait()
-        log = self._log_since(log_start)
+        how, log = _child.death(process), self._log_since(log_start)
         self.close()
-        raise ConversionError(_death(code, stage), log)
+        raise ConversionError(
+            f"The conversion process {how} while it was at {stage!r}: a fault inside TensorFlow or "
+            "LiteRT, or no memory left for it; nothing was written. Its words: --log-file FILE.",
+            log,
+        )
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None:
             self._log = _open_log(self._log_path)
             # Ours, so that what a child that was killed had there does not stay.
             self._folder = tempfile.TemporaryDirectory(prefix="holter-convert-")
-            self._process = subprocess.Popen(
+            self._process = _child.start(
                 self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
                 stderr=self._log,
-                encoding="utf-8",
                 env={**os.environ, **_ENVIRONMENT, "TMPDIR": self._folder.name},
             )
         return self._process
@@ -147,19 +145,4 @@ def _open_log(path: str | os.PathLike[str] | None) -> IO[bytes]:
     try:
         return Path(path).open("w+b")
     except OSError as error:
-        raise BadInputError(f"Cannot write {path}: {error.strerror or error}.") from error
-
-
-def _send(process: subprocess.Popen[str], request: Mapping[str, Any]) -> None:
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # then stdout ends at once, and `_death` says why
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-
-
-def _death(code: int, stage: str) -> str:
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-    return (
-        f"The conversion process {how} while it was at {stage!r}: a fault inside TensorFlow or "
-        "LiteRT, or no memory left for it; nothing was written. Its words: --log-file FILE."
-    )
+        raise cannot_write(Path(path), error) from error

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from holter_host import _child
 from holter_host.bundle import Bundle
 from holter_host.errors import BadInputError, ConversionError, HolterError
 from holter_host.evaluation.records import Reading
@@ -33,13 +31,7 @@ class Worker:
     """
 
     def __init__(self, bundle: Bundle, reading: Reading) -> None:
-        self._process = subprocess.Popen(
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            encoding="utf-8",
-        )
+        self._process = _child.start(_COMMAND)
         request = {"model": str(bundle.path), "sha256": bundle.sha256}
         try:
             self._ask({**request, "reading": _plain(reading)}, "it loaded the model")
@@ -64,9 +56,7 @@ class Worker:
 
     def close(self) -> None:
         """End the child, whatever it does. Safe to repeat."""
-        self._process.kill()
-        with contextlib.suppress(BrokenPipeError), self._process:
-            self._process.wait()
+        _child.end(self._process)
 
     def judge(self, record: Path) -> Answer:
         """The child's judgement of a record, as JSON values.
@@ -80,23 +70,13 @@ class Worker:
         return judgement
 
     def _ask(self, request: Answer, doing: str) -> Answer:
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # then stdout ends at once
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-        line = process.stdout.readline()
+        _child.send(self._process, request)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
         if not line:
-            code = process.wait()
-            died = (
-                f"was killed by {signal.Signals(-code).name}"
-                if code < 0
-                else f"ended with status {code}"
-            )
             raise ConversionError(
-                f"The evaluation process {died} while {doing}: the model crashes its runtime, or "
-                "there is no memory left."
+                f"The evaluation process {_child.death(self._process)} while {doing}: the model "
+                "crashes its runtime, or there is no memory left."
             )
         answer: Answer = json.loads(line)
         error = answer.get("error")

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from windows import LABELS
+from training.windows import LABELS
+
+BEGIN, END = "<!-- figures: written by train.py -->\n", "<!-- end of figures -->"
+
+
+def write(summary: dict[str, Any], directory: Path) -> None:
+    """Put the figures in the directory's MODEL_CARD.md, if it has one."""
+    card = directory / "MODEL_CARD.md"
+    if card.exists():
+        before, rest = card.read_text(encoding="utf-8").split(BEGIN)
+        after = rest.split(END)[1]
+        card.write_text(before + BEGIN + markdown(summary) + END + after, encoding="utf-8")
 
 
 def said(figure: dict[str, float]) -> str:
@@ -62,8 +74,8 @@ def markdown(s: dict[str, Any]) -> str:
                 for kind, v in f["disturbed"].items()
             ],
         ),
-        f"{t['parameters']} parameters, {t['weights_bytes'] / 1000:.0f} kB as float32. "
-        f"{t['steps']} batches of {t['batch']} a fit, TensorFlow {t['tensorflow']}, Keras "
-        f"{t['keras']}; {t['fits']} fits took {t['minutes']} minutes on two shared cores.",
+        f"{t['parameters']} parameters, {4 * t['parameters'] / 1000:.0f} kB as float32. TensorFlow "
+        f"{t['tensorflow']}, Keras {t['keras']}; {t['fits']} fits with all that is above took "
+        f"{t['minutes']} minutes on two cores.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"

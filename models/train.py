@@ -1,4 +1,4 @@
-"""An experiment on rhythm models, not part of the product: see README.md beside this file."""
+"""Train a reference model: `python models/train.py --help`, and the model's MODEL_CARD.md."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-
 if __name__ == "__main__":
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.path[:0] = [str(HERE), str(HERE.parent / "ecg-rhythm")]
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
     from training.run import main
 
     main()

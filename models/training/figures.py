@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from windows import LABELS
 
 from holter_host.evaluation import metrics
 from holter_host.evaluation.truth import N, S, V
+from training.windows import LABELS
 
 Arrays = Mapping[str, np.ndarray]  # by record: labels (n,) or logits (n, 3)
 Scores = Mapping[str, Arrays]  # logits by record and disturbance
@@ -54,7 +54,10 @@ def calibration(truth: np.ndarray, logits: np.ndarray) -> Calibration:
 def calibrated_apart(
     truth: Arrays, logits: Arrays, folds: Sequence[Sequence[str]]
 ) -> dict[str, Calibration]:
-    """For each record the calibration that the other folds choose: it never saw the patient."""
+    """For each record the calibration that the windows of the other folds choose.
+
+    The models that judged those had seen the record; the calibration is three numbers.
+    """
     found = {}
     for fold in folds:
         others = [name for other in folds if other is not fold for name in other]

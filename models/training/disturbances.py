@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from windows import RATE_HZ, WINDOW
+
+from training.windows import RATE_HZ, WINDOW
 
 SECONDS = (np.arange(WINDOW) / RATE_HZ).astype(np.float32)
 Rng = np.random.Generator
@@ -50,8 +51,8 @@ def vary(x: np.ndarray, rng: Rng) -> np.ndarray:
     return x + column(rng, n, -0.3, 0.3)
 
 
-def _fixed(seed: int = 5) -> Rng:
-    return np.random.default_rng(seed)
+def _fixed() -> Rng:
+    return np.random.default_rng(5)
 
 
 def at_rate(x: np.ndarray, factor: float) -> np.ndarray:

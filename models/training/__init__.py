@@ -1,0 +1,1 @@
+"""Training of the reference models: windows, their variation, fits, cross-validation, figures."""
