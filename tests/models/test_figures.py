@@ -89,11 +89,13 @@ def test_missing_records_are_named_and_others_left_out() -> None:
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
 def test_a_card_shows_its_figures(model: Path) -> None:
-    """The section in MODEL_CARD.md is what figures.json gives, and the seeds are three or more."""
+    """The section in MODEL_CARD.md is what figures.json gives; of whole fits, and of the reference
+    model with three seeds or more.
+    """
     told = json.loads(model.joinpath("figures.json").read_text())
     text = model.joinpath("MODEL_CARD.md").read_text()
     assert card.BEGIN + card.markdown(told) + card.END in text
-    assert len(told["training"]["seeds"]) >= 3
+    assert len(told["training"]["seeds"]) >= (3 if model.name == "ecg-rhythm" else 1)
     assert told["training"]["effort"] == 1
     assert tomllib.loads(model.joinpath("model.toml").read_text())["labels"] == list("NSV")
 
