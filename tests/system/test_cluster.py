@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -31,6 +31,9 @@ from holter_host import (
     resume_rollout,
 )
 from holter_host.cluster import ClusterError, ClusterFleet, cluster_hands, pool
+from holter_host.rollout.engine import Engine
+from holter_host.rollout.hands import Look
+from holter_host.rollout.rows import Move
 from support.cluster_work import Broken, Pid
 from support.daemon import run
 from support.dask_cluster import DaskCluster, dask_cluster
@@ -142,16 +145,22 @@ async def test_nobody_left_and_a_resume(
             fleet.inventory, scheduler=mortal.scheduler, concurrency=2, timeout=20
         )
         rollout = devices.deploy(model, journal=journal)
+        begun = Engine._begun
 
-        async def cut_off() -> None:
-            async for _ in rollout:
+        async def cut_off(self: Engine, looks: Sequence[Look]) -> list[Move | None]:
+            moves = await begun(self, looks)  # STARTED is written down, and not answered yet
+            if any(d.state is DeviceState.HEALTHY for d in rollout.devices.values()):
                 for worker in mortal.workers:
                     worker.kill()
+            return moves
 
-        with pytest.raises(ClusterError, match="has no worker that can be used"):
-            await cut_off()
+        with monkeypatch.context() as patched:
+            patched.setattr(Engine, "_begun", cut_off)
+            with pytest.raises(ClusterError, match="has no worker that can be used"):
+                await rollout.run()
         states = [device.state for device in rollout.devices.values()]
-        assert DeviceState.HEALTHY in states  # and some may be in doubt, as it happens
+        assert DeviceState.STARTED in states
+        assert DeviceState.HEALTHY in states
         assert DeviceState.PLANNED in states
         for worker in mortal.workers:
             worker.wait()
