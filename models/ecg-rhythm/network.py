@@ -30,7 +30,7 @@ from training.windows import PLACES, SUPRA, VENTRICULAR, WINDOW
 
 ALL = Settings(steps=1200, batch=32, rate=3e-3)
 ROW = Settings(steps=3000, batch=128, rate=2e-3)
-FILTERS, WIDTH, EMBEDDED, SLOTS = 32, 64, 16, 32
+FILTERS, HIDDEN, EMBEDDED, SLOTS = 32, 64, 16, 32
 DROPOUT = 0.2
 # By class in the pool (none N S V L R unknown normal-shaped): what the output may call it.
 SHAPES = np.array([[1, 0, 0], *[[0, 1, 0]] * 2, [0, 0, 1], *[[0, 1, 0]] * 2, [1] * 3, [0, 1, 0]])
@@ -135,15 +135,15 @@ def _row() -> keras.Model:
     usual = _usual_shape(x, there, count)
     difference = (x - ops.sum(x, 1, keepdims=True) / count) * there
     told = layers.Concatenate()([x, difference, usual, timing])
-    x = layers.Dense(WIDTH, use_bias=False)(told)
+    x = layers.Dense(HIDDEN, use_bias=False)(told)
     x = layers.ReLU()(layers.BatchNormalization()(x)) * there
     for block in range(3):
-        x = (x + layers.Dropout(DROPOUT)(convolution(x, WIDTH, 3))) * there
+        x = (x + layers.Dropout(DROPOUT)(convolution(x, HIDDEN, 3))) * there
         if block == 0:  # what the whole window looks like
             window = [ops.sum(x, 1, keepdims=True) / count, ops.max(x, 1, keepdims=True)]
-            x = (x + layers.Dense(WIDTH)(layers.Concatenate()(window))) * there
+            x = (x + layers.Dense(HIDDEN)(layers.Concatenate()(window))) * there
     x = layers.Dropout(DROPOUT)(layers.Concatenate()([x, timing, usual]))
-    classes = layers.Dense(CLASSES.shape[1])(layers.Dense(WIDTH, activation="relu")(x))
+    classes = layers.Dense(CLASSES.shape[1])(layers.Dense(HIDDEN, activation="relu")(x))
     return keras.Model([seen, places, present], [classes, _counted(classes, there)])
 
 

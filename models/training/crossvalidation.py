@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import keras
 import numpy as np
@@ -82,11 +83,8 @@ def do(job: Job) -> Scores:
     held_out = [] if job.fold is None else folds[job.fold]
     seen = without(pools, held_out)
     started = time.monotonic()
-    if str(job.model) not in sys.path:
-        sys.path.insert(0, str(job.model))
-    network = importlib.import_module("network")
     fold = 0 if job.fold is None else 1 + job.fold
-    model = network.fit(seen, 10 * job.seed + fold, job.effort)
+    model = network_of(job.model).fit(seen, 10 * job.seed + fold, job.effort)
     fitted = time.monotonic()
     scores = judge(model, held_out)
     if job.output:
@@ -98,6 +96,13 @@ def do(job: Job) -> Scores:
         flush=True,
     )
     return scores
+
+
+def network_of(model: Path) -> ModuleType:
+    """The network.py in the folder of a model; of one model in a process."""
+    if str(model) not in sys.path:
+        sys.path.insert(0, str(model))
+    return importlib.import_module("network")
 
 
 def without(pools: Mapping[str, Pool], held_out: Sequence[Record]) -> dict[str, Pool]:

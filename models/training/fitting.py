@@ -76,7 +76,9 @@ class Joined:
 
     def __init__(self, pools: Mapping[str, Pool]) -> None:
         self.pools = [pools[name] for name in sorted(pools)]
-        self.ends = np.cumsum([len(p.labels) for p in self.pools])
+        sizes = [len(p.labels) for p in self.pools]
+        self.ends = np.cumsum(sizes)
+        self.starts = self.ends - sizes
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -84,10 +86,9 @@ class Joined:
     def take(self, field: str, rows: np.ndarray) -> np.ndarray:
         """A field of some rows; no copy of all windows is made, they are some hundred MB."""
         which = np.searchsorted(self.ends, rows, side="right")
-        starts = self.ends - [len(p.labels) for p in self.pools]
         return np.array(
             [
-                getattr(self.pools[k], field)[row - starts[k]]
+                getattr(self.pools[k], field)[row - self.starts[k]]
                 for k, row in zip(which, rows, strict=True)
             ]
         )
@@ -99,14 +100,11 @@ Loss = Callable[..., tf.Tensor]
 def descend(
     variables: Sequence[keras.Variable], loss: Loss, batches: Iterator[Sequence[np.ndarray]],
     settings: Settings,
-) -> list[float]:  # fmt: skip
+) -> None:  # fmt: skip
     """AdamW (Loshchilov and Hutter 2019) over all variables as one vector.
 
     As one vector because a step of Keras's optimiser takes a fifth of the time of these small
     networks. The variables end as the running mean of where they have been.
-
-    Returns:
-        The loss of each step.
     """
     sizes = [int(np.prod(v.shape)) for v in variables]
     rate = keras.optimizers.schedules.CosineDecay(
@@ -126,7 +124,7 @@ def descend(
     first, second = tf.Variable(tf.zeros_like(now)), tf.Variable(tf.zeros_like(now))
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def step(number: tf.Tensor, *batch: tf.Tensor) -> tf.Tensor:
+    def step(number: tf.Tensor, *batch: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
             value = loss(*batch)
         slope = flat(tape.gradient(value, variables))
@@ -138,14 +136,10 @@ def descend(
         now.assign(now - rate(number) * (settings.weight_decay * now + move))
         mean.assign(settings.average * mean + (1 - settings.average) * now)
         put(now)
-        return value
 
-    losses = [
-        float(step(tf.constant(number, tf.int64), *map(tf.constant, batch)))
-        for number, batch in enumerate(batches)
-    ]
+    for number, batch in enumerate(batches):
+        step(tf.constant(number, tf.int64), *map(tf.constant, batch))
     put(mean)
-    return losses
 
 
 def calibrated(model: keras.Model, scale: float, bias: Sequence[float], name: str) -> keras.Model:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -60,11 +58,8 @@ def main() -> None:
                 "seeds": args.seeds, "effort": args.effort, "windows_of_a_record": args.pool,
                 "fits": len(jobs), "minutes": round((time.monotonic() - started) / 60),
                 "tensorflow": tf.__version__, "keras": keras.__version__,
+                "parameters": crossvalidation.network_of(model).build().count_params(),
             }  # fmt: skip
-            sys.path.insert(0, str(model))
-            summary["training"]["parameters"] = (
-                importlib.import_module("network").build().count_params()
-            )
             text = json.dumps(summary, indent=1) + "\n"
             (output / "figures.json").write_text(text, encoding="utf-8")
             card.write(summary, output)
