@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,19 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import ROOT
 from holter_host.bundle import Bundle
 from holter_host.conversion import ConversionOptions, convert
 from holter_host.conversion.golden import synthetic_windows
 from holter_host.errors import ConversionError
 from holter_host.op_versions import lacking
 from support.models import ZOO_WINDOW, saved_models
+from support.runtime_scores import TFLITE_PYTHON, scores_in
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.litert, pytest.mark.timeout(300)]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-TFLITE_SCORES = ROOT / "tests" / "support" / "tflite_scores.py"
-TFLITE_PYTHON = ROOT / ".venv-tflite" / "bin" / "python"
 
 # Labels of an untrained model flip at will, so here all may; tests of full size count them.
 QUANTIZED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -58,22 +54,6 @@ def quantized(converted: Any, windows_file: Path, request: pytest.FixtureRequest
 each_kind = pytest.mark.parametrize("quantized", QUANTIZED, indirect=True)
 
 
-def scores_in(python: str, bundle: Bundle, folder: Path) -> Array:
-    """What the runtime of an environment gives for the golden windows."""
-    np.save(folder / "windows.npy", bundle.golden.windows)
-    job = {name: str(folder / f"{name}.npy") for name in ("windows", "scores")}
-    done = subprocess.run(
-        [python, TFLITE_SCORES],
-        input=json.dumps([{"model": str(bundle.path), **job}]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout) == [None]
-    scores: Array = np.load(folder / "scores.npy")
-    return scores
-
-
 @each_kind
 @pytest.mark.parametrize("runtime", ["litert", "tflite"])
 def test_both_runtimes_run_it(quantized: Bundle, runtime: str, tmp_path: Path) -> None:
@@ -81,7 +61,7 @@ def test_both_runtimes_run_it(quantized: Bundle, runtime: str, tmp_path: Path) -
     if runtime == "tflite" and not TFLITE_PYTHON.exists():
         pytest.skip("no .venv-tflite: make test makes it where tflite-runtime exists")
     python = sys.executable if runtime == "litert" else str(TFLITE_PYTHON)
-    scores = scores_in(python, quantized, tmp_path)
+    scores = scores_in(python, quantized.path, quantized.golden.windows, tmp_path)
     found = quantized.report["fidelity"]["max_abs_difference"]
     assert np.abs(scores - quantized.golden.scores).max() <= found + 0.02
 

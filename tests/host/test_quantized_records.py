@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from conftest import ROOT
@@ -20,6 +17,7 @@ from holter_host.bundle import Bundle
 from holter_host.conversion import ConversionOptions, Converter, convert
 from holter_host.conversion.window_sets import Wanted, read_set
 from holter_host.errors import ConversionError
+from support.runtime_scores import TFLITE_PYTHON, scores_in
 from support.trained import records
 
 pytestmark = [
@@ -34,7 +32,6 @@ KINDS = ("float16", "dynamic", "int8")
 # int8 differs by up to 0.4 on a window whose labels are near each other, and is judged by labels.
 TOLERANCE = 0.6
 SHARE = 0.01
-TFLITE_PYTHON = ROOT / ".venv-tflite" / "bin" / "python"
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +90,10 @@ def test_labels_are_kept_on_records(
     if not TFLITE_PYTHON.exists():
         pytest.skip("no .venv-tflite: make test makes it where tflite-runtime exists")
     wanted = Wanted(unit="millivolts", rate_hz=360.0, window=3600, channels=(), count=1000)
-    np.save(tmp_path / "windows.npy", read_set(judged, wanted).windows)
-    expected = run(sys.executable, made("none"), tmp_path)
-    changed = run(str(TFLITE_PYTHON), bundle, tmp_path).argmax(1) != expected.argmax(1)
+    windows = read_set(judged, wanted).windows
+    expected = scores_in(sys.executable, made("none").path, windows, tmp_path)
+    found = scores_in(TFLITE_PYTHON, bundle.path, windows, tmp_path)
+    changed = found.argmax(1) != expected.argmax(1)
     assert changed.mean() <= SHARE
 
 
@@ -108,18 +106,3 @@ def refused_for_its_labels() -> Iterator[None]:
         wanted = r"changes the label of \d+ of 1000 windows .* --quantize dynamic"
         if not re.search(wanted, str(error)):
             raise
-
-
-def run(python: str, bundle: Bundle, folder: Path) -> np.ndarray[Any, np.dtype[Any]]:
-    """Scores of the windows in the runtime of an environment."""
-    job = {name: str(folder / f"{name}.npy") for name in ("windows", "scores")}
-    done = subprocess.run(
-        [python, ROOT / "tests" / "support" / "tflite_scores.py"],
-        input=json.dumps([{"model": str(bundle.path), **job}]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout) == [None]
-    scores: np.ndarray[Any, np.dtype[Any]] = np.load(folder / "scores.npy")
-    return scores

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conftest import ROOT
+from holter_host import read_bundle
+from support.runtime_scores import TFLITE_PYTHON, scores_in
 
 CARDS = sorted(ROOT.glob("models/*/MODEL_CARD.md"))
 HOLTER = Path(sys.executable).parent / "holter"
@@ -23,6 +26,15 @@ def commands(card: Path) -> list[list[str]]:
     blocks = re.findall(r"^```\w*\n(.*?)^```", card.read_text(), re.DOTALL | re.MULTILINE)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [line.partition("#")[0].split() for line in lines if line.startswith("holter ")]
+
+
+def check_file(model: Path, folder: Path) -> None:
+    """A model file is small enough, and passes its golden windows in each runtime there is."""
+    assert model.stat().st_size < MOST_BYTES
+    bundle = read_bundle(model)
+    for python in (sys.executable, *([TFLITE_PYTHON] if TFLITE_PYTHON.exists() else [])):
+        scores = scores_in(python, model, bundle.golden.windows, folder)
+        assert np.abs(scores - bundle.golden.scores).max() <= bundle.spec.tolerance
 
 
 @pytest.mark.tensorflow
@@ -52,7 +64,7 @@ def test_a_cards_commands_run(card: Path, mitdb: Path, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
         if words[1] == "convert":
-            assert tmp_path.joinpath(words[words.index("-o") + 1]).stat().st_size < MOST_BYTES
+            check_file(tmp_path / words[words.index("-o") + 1], tmp_path)
         if words[1] == "evaluate":
             made = json.loads(done.stdout)
             assert made["model"]["name"] == card.parent.name

@@ -12,7 +12,7 @@ Two things here were measured on ECG models (DESIGN.md):
 - int8: the normalisation that Holter puts into the graph and the head, which is the last weighted
   layer with all that comes after it, stay float32. Both are a handful of small ops: 8 bits of raw
   input before a z-score, and 8 bits of a probability that a head goes on computing with, cost most
-  of what int8 costs.
+  of what int8 costs. DIV stays float32 too: of int8 tflite-runtime 2.14 has no kernel.
 
 Imports TensorFlow, so only the conversion child imports this module.
 """
@@ -45,6 +45,8 @@ _WEIGHTED: Final = frozenset(
         _OPERATOR.BATCH_MATMUL,
     }
 )
+# tflite-runtime 2.14 runs these in float32 alone, and no version of the op tells.
+_UNQUANTIZED: Final = frozenset({_OPERATOR.DIV})
 
 
 class Quantizer:
@@ -137,7 +139,12 @@ def float_ops(tflite: bytes) -> list[str]:
     codes = [model.OperatorCodes(index) for index in range(model.OperatorCodesLength())]
     operators = [graph.Operators(index) for index in range(graph.OperatorsLength())]
     makers = {int(op.Outputs(i)): op for op in operators for i in range(op.OutputsLength())}
-    names = {name for op in operators if f"{SCOPE}/" in (name := _name(graph, op))}
+    names = {
+        name
+        for op in operators
+        if f"{SCOPE}/" in (name := _name(graph, op))
+        or _code(codes[op.OpcodeIndex()]) in _UNQUANTIZED
+    }
     reached = [(int(graph.Outputs(index)), 0) for index in range(graph.OutputsLength())]
     seen: set[tuple[int, int]] = set()
     while reached:
