@@ -35,7 +35,6 @@ def markdown(s: dict[str, Any]) -> str:
     """All of figures.json that the card shows."""
     f, t = s["over_seeds"], s["training"]
     worst = sorted(s["patients"].items(), key=lambda item: item[1]["accuracy"])[:5]
-    plain = f["uncalibrated"]
     lines = [
         f"{sum(s['windows'].values())} windows, each judged once a seed by a model that never saw "
         f"its patient; seeds {', '.join(map(str, t['seeds']))}, mean ± standard deviation over "
@@ -60,9 +59,6 @@ def markdown(s: dict[str, Any]) -> str:
         "The worst five, by accuracy: "
         + ", ".join(f"{name} ({p['accuracy']} %)" for name, p in worst)
         + ". All are in figures.json.",
-        "",
-        f"Without the calibration of the scores: accuracy {said(plain['accuracy'])} %, "
-        f"macro F1 {said(plain['macro_f1'])} %, ECE {plain['ece']['mean']}.",
         "",
         "Robustness, the same windows and models with one disturbance added before the 8-bit "
         "converter:",

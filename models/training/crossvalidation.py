@@ -20,7 +20,6 @@ from types import ModuleType
 import keras
 import numpy as np
 
-from training import fitting
 from training.disturbances import KINDS
 from training.pool import Pool
 from training.windows import Record, as_input
@@ -37,8 +36,6 @@ class Job:
         seed: of the fit; each fold of each seed has one of its own.
         effort: share of the steps of a whole fit.
         fold: index of the fold that is held out.
-        scale: of the calibrated scores (fitting.calibrated).
-        bias: of the calibrated scores.
         output: where the SavedModel goes.
     """
 
@@ -46,8 +43,6 @@ class Job:
     seed: int
     effort: float = 1.0
     fold: int | None = None
-    scale: float = 1.0
-    bias: tuple[float, ...] = (0.0, 0.0, 0.0)
     output: Path | None = None
 
 
@@ -79,6 +74,7 @@ def begin(data: str) -> None:
 
 def do(job: Job) -> Scores:
     """Fit, judge, save."""
+    keras.utils.clear_session()  # names in the SavedModel do not tell which job it was
     pools, folds = _data
     held_out = [] if job.fold is None else folds[job.fold]
     seen = without(pools, held_out)
@@ -88,8 +84,7 @@ def do(job: Job) -> Scores:
     fitted = time.monotonic()
     scores = judge(model, held_out)
     if job.output:
-        name = job.model.name.replace("-", "_")
-        export(fitting.calibrated(model, job.scale, job.bias, name), job.output)
+        export(model, job.output)
     print(
         f"{job.model.name} seed {job.seed}, {f'fold {fold}' if fold else 'all records'}: "
         f"fitted in {fitted - started:.0f} s, judged in {time.monotonic() - fitted:.0f} s",
@@ -128,7 +123,9 @@ def judge(model: keras.Model, records: Sequence[Record]) -> Scores:
 
 
 def export(model: keras.Model, directory: Path) -> None:
-    """Write the SavedModel whole, then put it in place."""
+    """Write the SavedModel whole, its scores the softmax of the logits, then put it in place."""
+    scores = keras.layers.Softmax(name="scores")(model.output)
+    model = keras.Model(model.input, scores)
     fresh = directory.with_name(directory.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     model.export(fresh, verbose=False)

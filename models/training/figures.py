@@ -6,65 +6,17 @@ calibration error.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from holter_host.evaluation import metrics
-from holter_host.evaluation.truth import N, S, V
+from holter_host.evaluation.truth import N
 from training.windows import LABELS
 
 Arrays = Mapping[str, np.ndarray]  # by record: labels (n,) or logits (n, 3)
 Scores = Mapping[str, Arrays]  # logits by record and disturbance
-Calibration = tuple[float, tuple[float, ...]]
-# What the calibration aims at: (class, sensitivity, positive predictivity).
-GOAL = ((S, 0.75, 0.70), (V, 0.95, 0.83))
-
-
-def calibration(truth: np.ndarray, logits: np.ndarray) -> Calibration:
-    """Scale and biases of the scores softmax(scale * logits + bias), chosen on these windows.
-
-    The biases of S and V first: those with the least shortfall from GOAL, and of these the best
-    macro F1. Then the scale, with which the truth is the most likely.
-    """
-    steps = np.arange(-1.5, 1.51, 0.25)
-
-    def merit(bias: tuple[float, float]) -> tuple[float, float]:
-        table = metrics.confusion(truth, (logits + np.array([0, *bias])).argmax(-1))
-        rows = metrics.by_class(table)
-        short = sum(
-            max(0.0, goal - (rows[LABELS[k]][figure] or 0.0))
-            for k, *goals in GOAL
-            for goal, figure in zip(goals, ("sensitivity", "positive_predictivity"), strict=True)
-        )
-        return -round(short, 3), metrics.overall(table)["macro_f1"] or 0.0
-
-    bias = (0.0, *(float(b) for b in max(itertools.product(steps, steps), key=merit)))
-
-    def likelihood(scale: float) -> float:
-        scores = metrics.as_probabilities(scale * (logits + bias), logits=True)
-        return float(np.log(scores[np.arange(len(truth)), truth] + 1e-9).sum())
-
-    scale = float(max(np.arange(0.3, 1.51, 0.1), key=likelihood))
-    return round(scale, 2), tuple(round(scale * b, 3) for b in bias)
-
-
-def calibrated_apart(
-    truth: Arrays, logits: Arrays, folds: Sequence[Sequence[str]]
-) -> dict[str, Calibration]:
-    """For each record the calibration that the windows of the other folds choose.
-
-    The models that judged those had seen the record; the calibration is three numbers.
-    """
-    found = {}
-    for fold in folds:
-        others = [name for other in folds if other is not fold for name in other]
-        found.update(
-            dict.fromkeys(fold, calibration(joined(truth, others), joined(logits, others)))
-        )
-    return found
 
 
 def joined(by_record: Arrays, names: Sequence[str]) -> np.ndarray:
@@ -72,32 +24,28 @@ def joined(by_record: Arrays, names: Sequence[str]) -> np.ndarray:
     return np.concatenate([by_record[name] for name in names])
 
 
-def of_seed(truth: Arrays, scores: Scores, folds: Sequence[Sequence[str]]) -> dict[str, Any]:
+def of_seed(truth: Arrays, logits: Scores) -> dict[str, Any]:
     """The figures of one seed."""
     names = sorted(truth)
-    chosen = calibrated_apart(truth, {n: s["none"] for n, s in scores.items()}, folds)
     everything = joined(truth, names)
 
-    def use(kind: str) -> dict[str, np.ndarray]:
-        return {
-            n: metrics.as_probabilities(chosen[n][0] * s[kind] + chosen[n][1], logits=True)
-            for n, s in scores.items()
-        }
+    def scores(kind: str) -> np.ndarray:
+        return metrics.as_probabilities(
+            joined({n: by_kind[kind] for n, by_kind in logits.items()}, names), logits=True
+        )
 
-    plain = use("none")
-    said = joined(plain, names)
+    said = scores("none")
     disturbed = {}
-    for kind in next(iter(scores.values())):
-        given = joined(use(kind), names)
+    for kind in next(iter(logits.values())):
+        given = scores(kind)
         changed = float(np.mean(given.argmax(-1) != said.argmax(-1)))
         disturbed[kind] = {**rates(everything, given), "labels_changed": 100 * changed}
-    raw = metrics.as_probabilities(
-        joined({n: s["none"] for n, s in scores.items()}, names), logits=True
-    )
-    tables = {n: metrics.confusion(truth[n], plain[n].argmax(-1))[:, :3] for n in names}
+    tables = {
+        n: metrics.confusion(truth[n], logits[n]["none"].argmax(-1))[:, : len(LABELS)]
+        for n in names
+    }
     return {
         **rates(everything, said),
-        "uncalibrated": rates(everything, raw),
         "disturbed": disturbed,
         "confusion": sum(t for t in tables.values()).tolist(),
         "patients": {n: t.tolist() for n, t in tables.items()},
@@ -138,13 +86,9 @@ def summary(
     truth: Arrays, scores: Mapping[int, Scores], folds: Sequence[Sequence[str]]
 ) -> dict[str, Any]:
     """All of figures.json but how it was trained, for the logits of each seed."""
-    seeds = [of_seed(truth, s, folds) for s in scores.values()]
+    seeds = [of_seed(truth, s) for s in scores.values()]
     names = sorted(truth)
     windows = np.bincount(joined(truth, names), minlength=len(LABELS))
-    logits = [joined({n: s[n]["none"] for n in names}, names) for s in scores.values()]
-    scale, bias = calibration(
-        np.concatenate([joined(truth, names)] * len(seeds)), np.concatenate(logits)
-    )
     apart = ("confusion", "patients")
     tables = {n: np.array([s["patients"][n] for s in seeds]) for n in names}
     return {
@@ -153,7 +97,6 @@ def summary(
         "over_seeds": over([{k: v for k, v in s.items() if k not in apart} for s in seeds]),
         "confusion": seeds[0]["confusion"],
         "over_patients": over_patients({n: t.mean(0) for n, t in tables.items()}),
-        "calibration": {"scale": scale, "bias": bias},
         "folds": folds,
         "patients": {
             n: {

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers
 
 from training.disturbances import vary
 from training.pool import Pool
@@ -140,9 +139,3 @@ def descend(
     for number, batch in enumerate(batches):
         step(tf.constant(number, tf.int64), *map(tf.constant, batch))
     put(mean)
-
-
-def calibrated(model: keras.Model, scale: float, bias: Sequence[float], name: str) -> keras.Model:
-    """The model for use: softmax(scale * logits + bias)."""
-    scores = layers.Softmax(name="scores")(layers.Rescaling(scale, offset=list(bias))(model.output))
-    return keras.Model(model.input, scores, name=name)

@@ -129,8 +129,11 @@ def varied_window(record: Record, donors: list[np.ndarray], rng: Rng) -> Varied 
     beats = (rhythm.frames - offset) / rate
     if rhythm.fibrillates:
         x = shapes.fibrillating(x, beats, rng)
-    if donors:
-        shapes.transplant(x, beats[rhythm.become == VENTRICULAR], donors, rng)
+    ventricular = rhythm.become == VENTRICULAR
+    if ventricular.any():
+        if not donors:
+            return None
+        shapes.transplant(x, beats, ventricular, donors, rng)
     inside = (beats >= 0) & (beats < WINDOW)
     label = window_label(classes[inside])
     if label is None or np.mean(classes[inside] == SUPRA) > ALL_SUPRA:

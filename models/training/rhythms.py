@@ -74,7 +74,7 @@ def premature(
     kinds: tuple[int, ...], rng: Rng,
 ) -> np.ndarray:  # fmt: skip
     """Shorten the interval before some regular normal beats, lengthen the one after; `become`
-    says of which beats.
+    says of which beats. None is lengthened before a recorded S beat, which would not be early then.
     """
     regular = np.abs(rr / np.median(rr) - 1) < REGULAR
     normal = np.isin(classes, (NORMAL, LEFT, RIGHT))
@@ -91,10 +91,12 @@ def premature(
         factor = early * rng.uniform(0.93, 1.07)
         if kind == VENTRICULAR:
             factor *= rng.uniform(0.9, 1.15)
-        while i < last and normal[i + 1]:
+        while i < last and normal[i + 1] and regular[i]:
             new[i] *= np.clip(factor * rng.uniform(0.97, 1.03), 0.4, 0.89)
             become[i + 1] = kind
             i += 1
-        new[i] *= pause * rng.uniform(0.95, 1.05)
+        longer = pause * rng.uniform(0.95, 1.05)
+        if classes[i + 1] != SUPRA:
+            new[i] *= longer
         i += 1
     return new

@@ -1,4 +1,4 @@
-"""What models/train.py does: fit the model that is shipped, or cross-validate it first."""
+"""What models/train.py does: fit the model that is shipped, and cross-validate it if wanted."""
 
 from __future__ import annotations
 
@@ -32,8 +32,6 @@ def main() -> None:
     args = arguments()
     model = MODELS / args.model
     output = args.output or model
-    if not args.cross_validate and not (output / "figures.json").exists():
-        raise SystemExit(f"{output} has no figures.json to calibrate by: give --cross-validate")
     output.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     try:
@@ -44,32 +42,24 @@ def main() -> None:
         data = Path(folder) / "windows"
         crossvalidation.keep(make_pools(folds, args.pool, args.seeds[0]), folds, data)
         print(f"windows made after {time.monotonic() - started:.0f} s", flush=True)
-        if args.cross_validate:
-            jobs = [
-                Job(model, seed, args.effort, fold)
-                for seed in args.seeds
-                for fold in range(len(folds))
-            ]
-            found = crossvalidation.run(jobs, data)
-            truth = {r.name: r.truth for fold in folds for r in fold}
-            names = [[r.name for r in fold] for fold in folds]
-            summary = figures.summary(truth, by_seed(jobs, found), names)
-            summary["training"] = {
-                "seeds": args.seeds, "effort": args.effort, "windows_of_a_record": args.pool,
-                "fits": len(jobs), "minutes": round((time.monotonic() - started) / 60),
-                "tensorflow": tf.__version__, "keras": keras.__version__,
-                "parameters": crossvalidation.network_of(model).build().count_params(),
-            }  # fmt: skip
-            text = json.dumps(summary, indent=1) + "\n"
-            (output / "figures.json").write_text(text, encoding="utf-8")
-            card.write(summary, output)
-        chosen = json.loads((output / "figures.json").read_text(encoding="utf-8"))
-        final = Job(
-            model, args.seeds[0], args.effort,
-            scale=chosen["calibration"]["scale"], bias=tuple(chosen["calibration"]["bias"]),
-            output=output / "saved_model",
-        )  # fmt: skip
-        crossvalidation.run([final], data)
+        seeds = args.seeds if args.cross_validate else []
+        jobs = [Job(model, s, args.effort, fold) for s in seeds for fold in range(len(folds))]
+        final = Job(model, args.seeds[0], args.effort, output=output / "saved_model")
+        found = crossvalidation.run([*jobs, final], data)[:-1]
+    if args.cross_validate:
+        truth = {r.name: r.truth for fold in folds for r in fold}
+        summary = figures.summary(
+            truth, by_seed(jobs, found), [[r.name for r in fold] for fold in folds]
+        )
+        summary["training"] = {
+            "seeds": args.seeds, "effort": args.effort, "windows_of_a_record": args.pool,
+            "fits": len(jobs), "minutes": round((time.monotonic() - started) / 60),
+            "tensorflow": tf.__version__, "keras": keras.__version__,
+            "parameters": crossvalidation.network_of(model).build().count_params(),
+        }  # fmt: skip
+        text = json.dumps(summary, indent=1) + "\n"
+        (output / "figures.json").write_text(text, encoding="utf-8")
+        card.write(summary, output)
     print(f"{output / 'saved_model'} after {time.monotonic() - started:.0f} s")
 
 
@@ -84,8 +74,7 @@ def by_seed(jobs: list[Job], found: list[Scores]) -> dict[int, Scores]:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description="Fit a model on all records, with the calibration that cross-validation chose "
-        "(its figures.json), and write its saved_model/."
+        description="Fit a model on all records and write its saved_model/."
     )
     names = sorted(path.parent.name for path in MODELS.glob("*/network.py"))
     parser.add_argument("model", choices=names, help="a folder beside train.py")
@@ -95,7 +84,7 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--cross-validate", action="store_true",
-        help="first cross-validate by patient, and write figures.json and the card's figures",
+        help="cross-validate by patient too, and write figures.json and the card's figures",
     )  # fmt: skip
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N",

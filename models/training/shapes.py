@@ -8,6 +8,7 @@ from training.windows import RATE_HZ, WINDOW
 
 Rng = np.random.Generator
 BEFORE, AFTER = int(0.22 * RATE_HZ), int(0.42 * RATE_HZ)  # frames of a ventricular complex
+QRS = int(0.1 * RATE_HZ)  # frames to either side of a beat that are its QRS complex, at most
 
 
 def mixed(lead: np.ndarray, other: np.ndarray, rng: Rng) -> np.ndarray:
@@ -107,8 +108,20 @@ def complexes(lead: np.ndarray, beats: np.ndarray) -> np.ndarray:
     return lead[around] - np.median(lead)
 
 
-def transplant(x: np.ndarray, beats: np.ndarray, donors: list[np.ndarray], rng: Rng) -> None:
-    """Put ventricular complexes of donors at these frames, one shape or two in a window."""
+def transplant(
+    x: np.ndarray, beats: np.ndarray, replaced: np.ndarray, donors: list[np.ndarray], rng: Rng
+) -> None:
+    """Put ventricular complexes of donors in the place of beats, one shape or two in a window.
+
+    A complex ends where the one of a neighbour begins: no beat is wiped out that is not replaced.
+
+    Args:
+        x: the window, mV, (WINDOW,); changed.
+        beats: frame of each beat in it, and around it.
+        replaced: whether a beat is, for each of them.
+        donors: complexes of each donor, as from `complexes`.
+        rng: of what is drawn.
+    """
     shapes = []
     for _ in range(rng.choice([1, 1, 2])):
         donor = donors[rng.integers(len(donors))]
@@ -117,14 +130,17 @@ def transplant(x: np.ndarray, beats: np.ndarray, donors: list[np.ndarray], rng: 
     stretch = rng.uniform(0.8, 1.3)
     length = int((BEFORE + AFTER) * stretch)
     source = np.linspace(0, BEFORE + AFTER - 1, length)
-    edge = np.minimum(np.arange(length), np.arange(length)[::-1]) / (0.08 * RATE_HZ)
-    taper = 0.5 - 0.5 * np.cos(np.pi * np.clip(edge, 0, 1))
-    for frame in beats:
-        first = int(frame - BEFORE * stretch)
-        low, high = max(first, 0), min(first + length, WINDOW)
-        if high <= low:
-            continue
+    ends = np.concatenate([[-np.inf], beats, [np.inf]])
+    for i in np.flatnonzero(replaced):
+        first = int(beats[i] - BEFORE * stretch)
+        low = int(max(first, ends[i] + QRS))
+        high = int(min(first + length, ends[i + 2] - QRS))
+        frames = np.arange(low, high)
+        edge = np.minimum(frames - low, high - 1 - frames) / (0.08 * RATE_HZ)
+        taper = 0.5 - 0.5 * np.cos(np.pi * np.clip(edge, 0, 1))
         shape = shapes[rng.integers(len(shapes))]
         beat = np.interp(source, np.arange(len(shape)), shape) * size * rng.uniform(0.9, 1.1)
-        part = slice(low - first, high - first)
-        x[low:high] += taper[part] * (np.median(x[low:high]) + beat[part] - x[low:high])
+        seen = (frames >= 0) & (frames < WINDOW)
+        if seen.any():
+            at = frames[seen]
+            x[at] += taper[seen] * (np.median(x[at]) + beat[at - first] - x[at])

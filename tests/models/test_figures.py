@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from holter_host.evaluation import metrics
 from training import card, figures, folds
 
 MODELS = sorted(path.parent for path in ROOT.glob("models/*/figures.json"))
@@ -31,37 +30,14 @@ def made(seed: int = 0) -> tuple[dict[str, np.ndarray], dict[str, dict[str, np.n
     return truth, logits
 
 
-def test_calibration_is_chosen_on_the_other_folds() -> None:
-    """The windows of a record's own fold have no say in how its scores are calibrated."""
-    truth, logits = made()
-    plain = {name: kinds["none"] for name, kinds in logits.items()}
-    before = figures.calibrated_apart(truth, plain, FOLDS)
-    changed = {**plain, "a": plain["a"][:, ::-1], "b": -plain["b"]}
-    after = figures.calibrated_apart(truth, changed, FOLDS)
-    assert before["a"] == after["a"] == before["b"]
-    assert before["c"] != after["c"]
-
-
-def test_calibration_aims_at_the_goal_and_at_likely_scores() -> None:
-    """Logits that say S too seldom are shifted; logits that are too sure are scaled down."""
-    rng = np.random.default_rng(1)
-    truth = rng.integers(0, 3, 900)
-    logits = 12 * np.eye(3)[truth] + rng.normal(0, 4, (900, 3)) - np.array([0, 6, 0])
-    scale, bias = figures.calibration(truth, logits)
-    assert bias[0] == 0
-    assert bias[1] > bias[2]
-    assert scale < 1
-    raw = metrics.by_class(metrics.confusion(truth, logits.argmax(-1)))["S"]["f1"]
-    better = metrics.by_class(metrics.confusion(truth, (scale * logits + bias).argmax(-1)))
-    assert raw is not None
-    assert better["S"]["f1"] is not None
-    assert better["S"]["f1"] > raw
-
-
 def test_the_summary_counts_each_window_once_a_seed() -> None:
     """Over two seeds: windows, confusion and patients hang together, and robustness is told."""
     (truth, one), (_, two) = made(0), made(1)
     told = figures.summary(truth, {1: one, 2: two}, FOLDS)
+    right = [
+        np.mean(logits[n]["none"].argmax(-1) == truth[n]) for logits in (one, two) for n in truth
+    ]
+    assert told["over_seeds"]["accuracy"]["mean"] == pytest.approx(100 * np.mean(right), abs=0.06)
     assert sum(told["windows"].values()) == 160
     assert np.sum(told["confusion"]) == 160
     for name, patient in told["patients"].items():
@@ -89,15 +65,26 @@ def test_missing_records_are_named_and_others_left_out() -> None:
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda path: path.name)
 def test_a_card_shows_its_figures(model: Path) -> None:
-    """The section in MODEL_CARD.md is what figures.json gives; of whole fits, and of the reference
-    model with three seeds or more.
+    """The section in MODEL_CARD.md is what figures.json gives; of whole fits, with three seeds or
+    more.
     """
     told = json.loads(model.joinpath("figures.json").read_text())
     text = model.joinpath("MODEL_CARD.md").read_text()
     assert card.BEGIN + card.markdown(told) + card.END in text
-    assert len(told["training"]["seeds"]) >= (3 if model.name == "ecg-rhythm" else 1)
+    assert len(told["training"]["seeds"]) >= 3
     assert told["training"]["effort"] == 1
     assert tomllib.loads(model.joinpath("model.toml").read_text())["labels"] == list("NSV")
+
+
+def test_the_models_are_compared_by_their_figures() -> None:
+    """The table in the card of senet-lstm."""
+    text = (ROOT / "models" / "senet-lstm" / "MODEL_CARD.md").read_text()
+    for model in MODELS:
+        told = json.loads(model.joinpath("figures.json").read_text())
+        over, parameters = told["over_seeds"], told["training"]["parameters"]
+        shown = [over["accuracy"], *(over["classes"][k]["f1"] for k in "NSV")]
+        row = " | ".join([model.name, *map(card.said, shown), str(parameters)])
+        assert f"| {row} |" in text
 
 
 def test_every_model_has_figures() -> None:

@@ -112,16 +112,37 @@ def test_no_rhythm_is_made_early_where_it_is_irregular() -> None:
 
 
 def test_a_recorded_s_beat_stays_early() -> None:
-    """No irregular rhythm moves it to where it is no S beat any more."""
+    """No irregular rhythm, and no pause after an invented early beat, moves it to where it is no S
+    beat any more.
+    """
     rr = np.full(39, 300)
     rr[[9, 24]], rr[[10, 25]] = 200, 330
     classes = np.full(40, NORMAL)
     classes[[10, 25]] = SUPRA
+    invented = 0
     for seed in range(300):
         rhythm = rhythms.retime(np.r_[0, rr.cumsum()], classes.copy(), np.random.default_rng(seed))
-        if not rhythm.become.any():  # else invented beats may have pauses next to it
-            now = np.diff(rhythm.frames)
-            assert now[[9, 24]].max() < 0.8 * np.median(now)
+        now, ordinary = np.diff(rhythm.frames), rhythm.become == 0
+        ordinary[[10, 25]] = False
+        invented += rhythm.become[[9, 24]].any()
+        assert now[[9, 24]].max() < 0.8 * np.median(now[ordinary[1:]])
+    assert invented > 5
+
+
+def test_a_transplanted_complex_leaves_its_neighbours() -> None:
+    """However close they are; what lies between may change, and the beat itself does."""
+    beats = np.array([-50, 300, 440, 560, 900, 1500, 3580, 3700])
+    replaced = np.isin(beats, (440, 900, 3700))
+    lead = np.zeros(WINDOW)
+    kept = beats[~replaced & (beats >= 0)]
+    lead[kept] = 1
+    donors = [np.full((1, shapes.BEFORE + shapes.AFTER), 5.0)]
+    for seed in range(50):
+        x = lead.copy()
+        shapes.transplant(x, beats, replaced, donors, np.random.default_rng(seed))
+        around = kept[:, None] + np.arange(-10, 11)
+        assert np.array_equal(x[around], lead[around])
+        assert np.abs(x[[440, 900]]).min() > 2
 
 
 def test_a_pool_is_the_same_for_the_same_seed_and_its_labels_are_its_beats() -> None:
