@@ -301,14 +301,16 @@ def _rows(
         seen, shapes = network.eyes(x, training=False)
         return at_beats(seen, beats(shapes))[:3]
 
-    joined, parts = fitting.Joined(pools), []
-    for rows in np.array_split(np.arange(len(joined)), max(1, len(joined) // 100)):
+    joined = fitting.Joined(pools)
+
+    def kept(rows: np.ndarray) -> tuple[np.ndarray, ...]:
         x = fitting.disturbed(joined.take("millivolts", rows), rng)
         at, places, present = (part.numpy() for part in look(tf.constant(x)))
         kinds = np.take_along_axis(joined.take("classes", rows), places, 1) * present
-        parts.append((at.astype(np.float16), places, present, kinds.astype(np.int32)))
-    at, places, present, kinds = (np.concatenate(column) for column in zip(*parts, strict=True))
-    labels = joined.take("labels", np.arange(len(joined))).astype(np.int32)
+        labels = joined.take("labels", rows).astype(np.int32)
+        return at.astype(np.float16), places, present, kinds.astype(np.int32), labels
+
+    at, places, present, kinds, labels = fitting.of_all(joined, kept)
     for rows in fitting.draws(fitting.chances(pools), settings, rng):
         row = at[rows].astype(np.float32), places[rows], present[rows], kinds[rows]
         yield *row, labels[rows]

@@ -73,7 +73,7 @@ def fit(pools: Mapping[str, Pool], seed: int, effort: float = 1.0) -> keras.Mode
     """A model from windows to logits; the same for the same seed. `effort`: share of the steps."""
     keras.utils.set_random_seed(seed)
     network, rng = Network(), np.random.default_rng([seed, 7])
-    joined = fitting.Joined(pools)
+    joined, chance = fitting.Joined(pools), fitting.chances(pools)
 
     def descend(part: keras.Model, batches: Iterator[Batch], settings: Settings) -> None:
         fitting.descend(
@@ -81,11 +81,11 @@ def fit(pools: Mapping[str, Pool], seed: int, effort: float = 1.0) -> keras.Mode
         )
 
     settings = ALL.scaled(effort)
-    draws = fitting.draws(fitting.chances(pools), settings, rng)
+    draws = fitting.draws(chance, settings, rng)
     descend(network.told, (_windows(joined, rows, rng) for rows in draws), settings)
     settings = LAST.scaled(effort)
     seen, classes, labels = _seen(network, joined, rng)
-    draws = fitting.draws(fitting.chances(pools), settings, rng)
+    draws = fitting.draws(chance, settings, rng)
     kept = ((seen[rows].astype(np.float32), classes[rows], labels[rows]) for rows in draws)
     descend(network.last, kept, settings)
     return network.finish()
@@ -114,11 +114,12 @@ def _windows(joined: fitting.Joined, rows: np.ndarray, rng: np.random.Generator)
 def _seen(network: Network, joined: fitting.Joined, rng: np.random.Generator) -> Batch:
     """What the convolutions see in the windows of all pools, disturbed once, and as `_windows`."""
     look = tf.function(lambda x: network.eyes(x, training=False), reduce_retracing=True)
-    parts = []
-    for rows in np.array_split(np.arange(len(joined)), max(1, len(joined) // 100)):
+
+    def kept(rows: np.ndarray) -> Batch:
         x, classes, labels = _windows(joined, rows, rng)
-        parts.append((look(tf.constant(x)).numpy().astype(np.float16), classes, labels))
-    seen, classes, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return look(tf.constant(x)).numpy().astype(np.float16), classes, labels
+
+    seen, classes, labels = fitting.of_all(joined, kept)
     return seen, classes, labels
 
 
